@@ -1,0 +1,111 @@
+"""Time mm-preflight against the plain ways to ask the same, with few and with many processes.
+
+    $ python scripts/bench_preflight.py --children 0 3000
+
+Each way is a whole process, from its start to its end; all of them run in turns, and the medians
+are compared within one run, because absolute times say more about the machine. The columns:
+
+preflight   mm-preflight --json
+argv        import psutil, read cmdline() of every process
+argv+files  import psutil, read cmdline() and open_files() of every process
+pgrep       pgrep -af memtomem (reads argv)
+lsof        lsof -t DATABASE (reads open files)
+
+MiB is the preflight's largest resident set. POSIX only; ways that are not installed are left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+PREFLIGHT = Path(__file__).with_name("mm_preflight.py")
+BARE = """
+import psutil
+for process in psutil.process_iter():
+    try:
+        process.cmdline(){}
+    except psutil.Error:
+        pass
+"""
+
+
+def ways(database: Path) -> dict[str, list[str]]:
+    """Each way to ask, by its column, as a command."""
+    installed = Path(sys.executable).with_name("mm-preflight")
+    preflight = [str(installed)] if installed.exists() else [sys.executable, str(PREFLIGHT)]
+    commands = {
+        "preflight": [*preflight, "--json", "--db", str(database)],
+        "argv": [sys.executable, "-c", BARE.format("")],
+        "argv+files": [sys.executable, "-c", BARE.format("; process.open_files()")],
+        "pgrep": ["pgrep", "-af", "memtomem"],
+        "lsof": ["lsof", "-t", str(database)],
+    }
+    return {name: command for name, command in commands.items() if shutil.which(command[0])}
+
+
+def run(command: list[str]) -> tuple[float, float]:
+    """Run a command to its end: wall seconds and largest resident set in MiB."""
+    start = time.perf_counter()
+    silent = [(os.POSIX_SPAWN_OPEN, stream, os.devnull, os.O_WRONLY, 0) for stream in (1, 2)]
+    pid = os.posix_spawnp(command[0], command, os.environ, file_actions=silent)
+    usage = os.wait4(pid, 0)[2]
+    kib = usage.ru_maxrss / (1024 if sys.platform == "darwin" else 1)
+    return time.perf_counter() - start, kib / 1024
+
+
+def measure(commands: dict[str, list[str]], children: int, rounds: int) -> dict[str, float]:
+    """Medians in seconds of each way beside `children` sleeping processes; MiB of the first."""
+    sleepers = []
+    try:
+        for _ in range(children):
+            sleepers.append(subprocess.Popen(["sleep", "3600"], stdin=subprocess.DEVNULL))
+        times: dict[str, list[float]] = {name: [] for name in commands}
+        memory = 0.0
+        for turn in range(rounds + 1):  # the first warms the caches and is not counted
+            for name, command in commands.items():
+                seconds, mib = run(command)
+                memory = max(memory, mib) if name == "preflight" else memory
+                times[name] += [seconds] if turn else []
+        return {name: statistics.median(each) for name, each in times.items()} | {"MiB": memory}
+    finally:
+        for sleeper in sleepers:
+            sleeper.send_signal(signal.SIGKILL)
+        for sleeper in sleepers:
+            sleeper.wait()
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print one row for each number of children: medians in ms, and the preflight's ratios."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--children", type=int, nargs="+", default=[0, 100, 1000, 3000])
+    parser.add_argument("--rounds", type=int, default=9, help="counted rounds, at least 9")
+    options = parser.parse_args(argv)
+    with tempfile.TemporaryDirectory() as folder:
+        database = Path(folder, "memtomem.db")
+        with sqlite3.connect(database) as connection:
+            connection.execute("create table chunks (id)")
+        connection.close()
+        commands = ways(database)
+        others = [name for name in commands if name != "preflight"]
+        print(f"{'children':>8} {'preflight':>11}", *(f"{name:>18}" for name in others), "    MiB")
+        for children in options.children:
+            found = measure(commands, children, max(9, options.rounds))
+            mine = found["preflight"]
+            cells = [f"{found[name] * 1e3:8.0f} ms {mine / found[name]:5.2f}x" for name in others]
+            print(f"{children:>8} {mine * 1e3:8.0f} ms", *(f"{cell:>18}" for cell in cells), end="")
+            print(f" {found['MiB']:7.1f}", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,952 @@
+#!/usr/bin/env python3
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["psutil>=6"]
+# ///
+"""Name every live memtomem process, and refuse to go on while there is one.
+
+`mm embedding-reset --mode apply-current` gives a database a new embedding model. A memtomem
+process that is alive meanwhile goes on writing the old model's vectors, and nothing marks them.
+
+    $ mm-preflight
+    mm-preflight: clear, no live mm process (212 examined)
+
+The file reads from top to bottom: judge (what an argv runs; pure), scan (the process table; the
+only room that touches psutil), report (for people and as JSON; pure), main.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import stat
+import sys
+import threading
+import time
+from collections import namedtuple  # dataclasses and typing take a tenth of the run to import
+from contextlib import suppress
+
+try:
+    import psutil
+except ImportError:  # scan() says so in words: the verdict is "unknown"
+    psutil = None
+
+__version__ = "0.1.0"
+
+EXIT_CODES = {
+    0: "clear: no live mm process; go on",
+    1: "live: refused, at least one mm process is alive",
+    2: "unknown: refused, the answer could not be had",
+    130: "interrupted with Ctrl-C",
+}
+BLIND_SPOTS = {
+    "other-users-hidden": "Processes of other users are hidden from you; run this with sudo to see "
+    "them.",
+    "container": "This is a container: processes of its host and of other containers are not seen.",
+    "wsl": "This is WSL: processes on the Windows side are not seen.",
+}
+WINDOWS = os.name == "nt"
+LINUX = sys.platform == "linux"
+SCAN_SECONDS = 8.0  # for one look; with start-up and printing, the whole stays under 10 s
+CLEAR_SECONDS = 2.0  # --wait: MCP clients start a server again about a second after it is killed
+READ_LIMIT = 1 << 20  # bytes; a longer script or configuration is not read
+CODE_LIMIT = 1 << 16  # characters of `-c` code that are parsed; the parser cannot be interrupted
+TROUBLE = (OSError, SystemError, IndexError, ValueError, RuntimeError)  # psutil raises all of them
+TROUBLE += (psutil.Error,) if psutil else ()
+
+
+class Unknown(Exception):
+    """The answer cannot be had; the message says why and names the remedy."""
+
+
+# What an argv runs. `script`: a path whose text tells memtomem's `mm` from another `mm`; `shell`: a
+# shell reads that script, so it counts only if it is about to exec Python.
+Command = namedtuple("Command", "role name script shell verified", defaults=(None, False, True))
+
+# One live instance: the fields of the JSON, then three for --verbose and people: argv, its age in
+# seconds, and whether what started it started this check too. All text has passed visible().
+Row = namedtuple(
+    "Row",
+    "pid pids role command evidence verified user started started_by terminal stop argv age within",
+)
+
+# One look at the process table: the fields of the JSON. `processes`, `other_users`: lists of Row.
+Result = namedtuple(
+    "Result",
+    "verdict reason database examined uninspected other_users blind_spots processes",
+    defaults=(None, None, 0, 0, (), (), ()),
+)
+
+
+# ---- judge: argv -> what it runs. Pure. ---------------------------------------------------------
+
+ENTRY_POINTS = {
+    "mm": "cli",
+    "memtomem": "cli",
+    "memtomem-server": "mcp-server",
+    "memtomem-web": "web",
+}
+ENTRY_POINT = rf"(?i)({'|'.join(ENTRY_POINTS)})(?:\.exe|-script\.pyw?)?"
+SUBCOMMAND_ROLES = {
+    "web": "web",
+    "index": "index",
+    "ingest": "index",
+    "shell": "shell",
+    "embedding-reset": "embedding-reset",
+}
+# Only these are ever shown: an unknown word after `mm` may be a secret.
+SUBCOMMANDS = frozenset(
+    "activity add agent config context embedding-reset gc index ingest init mem memory pinned purge"
+    " quality recall reset review schedule search session shell status sync-doctor tags uninstall"
+    " upgrade version warmup watchdog web wiki".split()
+)
+APP_SERVERS = frozenset("uvicorn gunicorn hypercorn daphne granian".split())
+RUNNERS = frozenset(
+    "coverage trace pdb cprofile profile debugpy pydevd runpy pudb ipdb ipython viztracer scalene"
+    " pyinstrument memray kernprof line_profiler hupper jurigged".split()
+)
+RUNNER_VALUES = frozenset(  # options of RUNNERS whose next argument is not what they run
+    "-o -s -c -C -f -r --outfile --sort --source --source-pkgs --include --omit --rcfile"
+    " --data-file --context --concurrency --coverdir --file --ignore-module --ignore-dir --listen"
+    " --connect --log-to --adapter-access-token --output_file --output --outdir".split()
+)
+MODULE = r"memtomem(?:\.\w+)*"
+APPLICATION = r"memtomem(?:\.\w+)*:\w+"
+IMPORT = r"(?:^|[\n;:])\s*(?:import\s[^\n;]*\bmemtomem\b|from\s+memtomem\b)"
+PYTHON = r"(?i)(?:python|pythonw|pypy|graalpy)[\d.]*(?:-\w+)?[a-z]?(?:\.exe)?"
+SHELL = r"(?i)(?:(?:ba|da|a|z|k|fi|c|tc|pw)?sh|powershell|cmd)(?:\.exe)?"
+SCRIPTS = ("mm", "mm.exe", "mm-script.py", "mm-script.pyw")
+
+
+def basename(path: str) -> str:
+    """The last part of a path of any platform: argv may come from Windows or POSIX."""
+    return re.split(r"[/\\]", path)[-1]
+
+
+def is_python(program: str) -> bool:
+    """Whether a program's path or name is a Python interpreter's."""
+    return re.fullmatch(PYTHON, basename(program)) is not None
+
+
+def maybe(argv: list[str]) -> bool:
+    """The sieve: an argv in which this finds nothing runs no memtomem, and is not read further."""
+    words = map(str.lower, argv) if WINDOWS else argv
+    return any("memtomem" in word or word.endswith(SCRIPTS) for word in words)
+
+
+def judge(argv: list[str], python: bool = False, windows: bool = False) -> Command | None:
+    """What an argv runs, if it is memtomem, read as the operating system and CPython read it.
+
+    `python`: the program is known to be an interpreter, whatever argv[0] says. `windows`: an entry
+    point can be the program itself, a launcher that starts Python and waits.
+    """
+    if not argv:
+        return None
+    program, args = argv[0], argv[1:]
+    if python and program.endswith(":"):  # a title that the server wrote over its argv
+        return _run_runner(program[:-1], [arg.strip("[]") for arg in args])
+    if python or is_python(program):
+        option, value, rest = read_python_arguments(args)
+        runs = {"c": _run_code, "m": _run_module, "script": _run_script}.get(option)
+        return runs(value, rest) if runs else None
+    if windows and _entry_point(program):
+        return _run_entry_point(program, args)
+    if re.fullmatch(SHELL, basename(program)) and args and _entry_point(args[0]):
+        # A script whose interpreter path is too long for `#!` starts as a shell script.
+        return _run_entry_point(args[0], args[1:])._replace(shell=True)
+    return None
+
+
+def read_python_arguments(args: list[str]) -> tuple[str, str, list[str]]:
+    """What an interpreter runs: ("c" | "m" | "script" | "", its value, the arguments after it).
+
+    Reads as CPython's Python/getopt.c does. "" is a prompt, standard input, or an option that
+    prints and exits or is unknown: then it stops reading and does not guess.
+    """
+    rest = iter(args)
+    for arg in rest:
+        if arg == "--":
+            arg = next(rest, "-")
+        elif arg == "--check-hash-based-pycs":
+            next(rest, None)
+            continue
+        elif arg.startswith("--"):
+            break
+        elif arg.startswith("-") and arg != "-":
+            for at, option in enumerate(arg[1:], 2):
+                if option in "cmWX":
+                    value = arg[at:] or next(rest, "")
+                    if option in "cm":
+                        return option, value, list(rest)
+                    break
+                if option not in "bBdEiIOPqRsStuvx":
+                    return "", "", []
+            continue
+        return ("", "", []) if arg == "-" else ("script", arg, list(rest))
+    return "", "", []
+
+
+def _run_script(path: str, args: list[str]) -> Command | None:
+    if _entry_point(path):
+        return _run_entry_point(path, args)
+    path = re.sub(r"[/\\]__main__\.py$", "", path)
+    return _run_runner(re.sub(r"(\.exe|(-script)?\.pyw?)$", "", basename(path), flags=re.I), args)
+
+
+def _run_module(module: str, args: list[str]) -> Command | None:
+    if not re.fullmatch(MODULE, module):
+        return _run_runner(module.split(".")[0], args)
+    package = module.partition(".")[2].partition(".")[0]
+    if package == "cli":
+        return _run_cli("mm", args)
+    role = {"server": "mcp-server", "web": "web"}.get(package, "cli")
+    return Command(role, f"python -m {module[:60]}")
+
+
+def _run_entry_point(path: str, args: list[str]) -> Command:
+    name = _entry_point(path)
+    role = ENTRY_POINTS[name]
+    command = _run_cli(name, args) if role == "cli" else Command(role, name)
+    return command._replace(script=path)
+
+
+def _run_cli(program: str, args: list[str]) -> Command:
+    words = [arg for arg in args if not arg.startswith("-")]
+    if not words or words[0] not in SUBCOMMANDS:
+        return Command("cli", program)
+    name = f"{program} {words[0]}"
+    if words[0] == "web" and {"status", "stop"} & set(words):
+        return Command("cli", name)
+    return Command(SUBCOMMAND_ROLES.get(words[0], "cli"), name)
+
+
+def _run_runner(runner: str, args: list[str]) -> Command | None:
+    """What a known runner is given to run, if it is memtomem."""
+    runner = re.sub(r"[\d.-]+$", "", runner.lower())
+    if runner in APP_SERVERS:
+        app = next((m[0] for arg in args if (m := re.match(APPLICATION, arg))), None)
+        return Command("web", f"{runner} {app[:60]}") if app else None
+    if runner not in RUNNERS:
+        return None
+    before = ""
+    for at, arg in enumerate(args):
+        if arg in ("-m", "--module"):
+            return _run_module("".join(args[at + 1 : at + 2]), args[at + 2 :])
+        if arg.startswith("-mmemtomem"):
+            return _run_module(arg[2:], args[at + 1 :])
+        if not arg.startswith("-") and before not in RUNNER_VALUES:
+            bare = not before.startswith("-")  # after an option, a bare word may be its value
+            if _entry_point(arg) and (bare or basename(arg) != arg):
+                return _run_entry_point(arg, args[at + 1 :])
+            if bare and "." in arg and re.fullmatch(MODULE, arg):
+                return _run_module(arg, args[at + 1 :])
+            if arg.endswith(".py"):
+                return None  # it runs another script
+        before = arg
+    return None
+
+
+def _run_code(code: str, args: list[str]) -> Command | None:
+    """What `-c` code imports or runs, if it is memtomem: parsed, not searched."""
+    if "memtomem" not in code:
+        return None
+    import ast
+
+    try:
+        if len(code) > CODE_LIMIT:
+            raise ValueError("too long to parse in a blink")
+        modules = [name for node in ast.walk(ast.parse(code)) for name in _modules(ast, node)]
+        verified = True
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        # It may be written for a newer Python than this one: then only the words are left.
+        modules = ["memtomem"] if re.search(IMPORT, code) else []
+        verified = False
+    module = next((name for name in modules if re.fullmatch(MODULE, name)), None)
+    if module is None:
+        return None
+    command = _run_module(module, args)
+    if command.name.startswith("python -m"):
+        command = command._replace(name=f"python -c ({module[:60]})")
+    return command._replace(verified=verified)
+
+
+def _modules(ast, node) -> list[str]:
+    """The modules that one node of a syntax tree imports or runs."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+        names = [f"{node.module}.{alias.name}" for alias in node.names]
+        return names if node.module == "memtomem" else [node.module]
+    if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+        function = getattr(node.func, "attr", getattr(node.func, "id", ""))
+        value = str(node.args[0].value)
+        if function in ("__import__", "import_module", "run_module"):
+            return [value]
+        if function == "run" and re.match(
+            APPLICATION, value
+        ):  # uvicorn.run("memtomem.web.app:app")
+            return [value.partition(":")[0]]
+    return []
+
+
+def _entry_point(path: str) -> str:
+    """The entry point that a path names, or ''."""
+    match = re.fullmatch(ENTRY_POINT, basename(path))
+    return match[1].lower() if match else ""
+
+
+def library_user(argv: list[str], program: str) -> str:
+    """How to call a program that uses memtomem as a library: its name, its script, no arguments."""
+    if not any(map(is_python, [program, *argv[:1]])):
+        return program
+    option, value, _ = read_python_arguments(argv[1:])
+    if option == "m" and re.fullmatch(r"[\w.]{1,40}", value):
+        return f"python -m {value}"
+    return f"python {basename(value)[:40]}" if option == "script" else "python"
+
+
+# ---- scan: the process table. The only room that touches psutil. --------------------------------
+
+LAUNCHERS = frozenset(  # they start a program and wait for it: the child counts, not they
+    "uv uvx pipx sudo doas su timeout nohup nice env setsid xargs poetry pdm hatch mise".split()
+)
+CLIENTS = {  # first word of a process name: the MCP client as people know it
+    "antigravity": "Antigravity",
+    "claude": "Claude",
+    "code": "VS Code",
+    "codex": "Codex CLI",
+    "cursor": "Cursor",
+    "gemini": "Gemini CLI",
+    "kimi": "Kimi Code",
+    "opencode": "OpenCode",
+    "windsurf": "Windsurf",
+}
+INITIAL_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO, include/linux/proc_ns.h
+
+
+# The database and what SQLite keeps beside it. Of the file, its -wal and its -shm: `paths`, `names`
+# (how a path to them can end), `ids` (device and inode). `linked`: it has hard links, so any name
+# may lead to it. `owners`: user IDs, the file's and the check's.
+Database = namedtuple("Database", "path paths names ids linked owners")
+
+# One process as it was looked at. `argv`, `holds` (has the database open): None is hidden.
+Seen = namedtuple("Seen", "process argv command holds")
+
+
+def database_path() -> str:
+    """Where memtomem keeps its database: environment, config.json, config.d/, the default.
+
+    Source: memtomem 0.4.0, config.py (env_var_owning, load_config_d, load_config_overrides).
+    Raises Unknown for a configuration that cannot be read: memtomem would fall back to its
+    defaults there, and reset to a model that nobody chose.
+    """
+    for name, value in os.environ.items():
+        if name.lower() == "memtomem_storage__sqlite_path":
+            return value
+    home = os.path.expanduser("~/.memtomem")
+    folder = os.path.join(home, "config.d")
+    names: list[str] = []
+    with suppress(FileNotFoundError, NotADirectoryError):
+        names = sorted(name for name in os.listdir(folder) if name.endswith(".json"))
+    path = os.path.join(home, "memtomem.db")
+    for source in [*(os.path.join(folder, name) for name in names), f"{home}/config.json"]:
+        try:
+            text = read_bounded(source)
+            import json
+
+            path = json.loads(text).get("storage", {}).get("sqlite_path", path)
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, AttributeError, RecursionError) as error:
+            raise Unknown(
+                f"{source} cannot be read ({error}); mend it, or give --db PATH"
+            ) from None
+    return path
+
+
+def find_database(option: str | None) -> Database:
+    """The database of --db or of the configuration. Raises Unknown if it cannot be looked at."""
+    try:
+        path = os.path.abspath(os.path.expanduser(database_path() if option is None else option))
+        paths = [os.path.realpath(path) + suffix for suffix in ("", "-wal", "-shm")]
+        found = []
+        for each in paths:
+            with suppress(FileNotFoundError):
+                found.append(os.stat(each))
+    except (OSError, ValueError, TypeError) as error:
+        raise Unknown(f"the database cannot be looked at ({error}); give --db PATH") from None
+    if (option is not None and not found) or not all(stat.S_ISREG(each.st_mode) for each in found):
+        raise Unknown(f"{path} is not a database file; give --db the path of memtomem's database")
+    return Database(
+        path,
+        frozenset(paths),
+        tuple("/" + os.path.basename(each) + gone for each in paths for gone in ("", " (deleted)")),
+        frozenset((each.st_dev, each.st_ino) for each in found),
+        any(each.st_nlink > 1 for each in found),
+        frozenset() if WINDOWS else frozenset({os.getuid(), *(each.st_uid for each in found)}),
+    )
+
+
+def read_bounded(path: str, trusted: frozenset[int] | None = None) -> bytes:
+    """A small regular file's content; OSError for anything else.
+
+    `trusted`: user IDs. Then neither the file, nor a link or folder on the way to it, may be
+    another user's to swap.
+    """
+    real = os.path.realpath(path)
+    for end in (os.path.abspath(path), real) if trusted and not WINDOWS else ():
+        steps = [end]
+        while steps[-1] != os.path.dirname(steps[-1]):
+            steps.append(os.path.dirname(steps[-1]))
+        for info in map(os.lstat, steps):
+            open_to_all = stat.S_ISDIR(info.st_mode) and info.st_mode & stat.S_IWOTH
+            if info.st_uid not in trusted or (open_to_all and not info.st_mode & stat.S_ISVTX):
+                raise PermissionError("another user can change it")
+    if not stat.S_ISREG(os.stat(real).st_mode):  # before the open: opening a device may act on it
+        raise OSError("not a regular file")
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
+    with open(real, "rb", opener=lambda name, _: os.open(name, flags)) as file:
+        info = os.fstat(file.fileno())
+        if not stat.S_ISREG(info.st_mode) or info.st_size > READ_LIMIT:
+            raise OSError("not a regular file of at most 1 MiB")
+        return file.read(READ_LIMIT)
+
+
+def scan(option: str | None) -> Result:
+    """One pass over the process table. Raises Unknown if the table cannot be trusted."""
+    if psutil is None:
+        raise Unknown(f"psutil is missing; install it: {sys.executable} -m pip install psutil")
+    database = find_database(option)
+    _require_own_table()
+    known, first = set(), []
+    for _ in range(2):  # the second pass looks at what started during the first
+        fresh = sorted(set(psutil.pids()) - known)
+        known.update(fresh)
+        first += [each for pid in fresh if pid != os.getpid() and (each := look_at(pid, database))]
+    if os.getpid() not in known:
+        raise Unknown("the check is not in the process table that it reads; mount /proc")
+
+    seen, doubts, uninspected, hidden = [], [], 0, LINUX and 1 not in known
+    for each in first:
+        if hides(each) and _is_own_python(each, database):
+            each = _look_again(each, database)
+            doubts += [each.process.pid] if each and hides(each) else []
+        elif hides(each) and each.argv != []:  # a kernel thread has no argv
+            uninspected += 1
+            hidden = hidden or each.argv is None
+        if each and (each.command or each.holds):
+            seen.append(each)
+
+    counted, others = _rows(seen, database)
+    spots = ["other-users-hidden"] if hidden else []
+    if LINUX and "microsoft" in os.uname().release.lower():
+        spots.append("wsl")
+    elif LINUX and os.stat("/proc/self/ns/pid").st_ino != INITIAL_PID_NAMESPACE:
+        spots.append("container")
+    verdict, reason = "live" if counted else "clear", None
+    if doubts and not counted:
+        verdict = "unknown"
+        reason = f"process {doubts[0]} may be Python and hides what it does; end it, or use sudo"
+    path = visible(database.path)
+    return Result(verdict, reason, path, len(known), uninspected, others, spots, counted)
+
+
+def _require_own_table() -> None:
+    """On Linux /proc may be empty, or another PID namespace's, where this PID is someone else."""
+    if not LINUX:
+        return
+    try:
+        with open(f"{psutil.PROCFS_PATH}/self/status", "rb") as file:
+            fields = dict(line.split(b":", 1) for line in file if b":" in line)
+    except OSError:
+        raise Unknown("/proc is not mounted or cannot be read; mount it") from None
+    if fields.get(b"NSpid", fields.get(b"Pid", b"")).split() != [str(os.getpid()).encode()]:
+        raise Unknown("/proc shows another PID namespace; mount this one's own /proc")
+
+
+def look_at(pid: int, database: Database) -> Seen | None:
+    """One process; None if it is gone or a zombie."""
+    try:
+        process = psutil.Process(pid)
+        try:
+            argv = process.cmdline()
+        except psutil.NoSuchProcess:
+            raise
+        except TROUBLE:
+            argv = None
+        command = identify(process, argv, database) if argv and maybe(argv) else None
+        return Seen(process, argv, command, holds_database(process, database))
+    except psutil.NoSuchProcess:
+        return None
+
+
+def hides(seen: Seen) -> bool:
+    """Whether one of the two kinds of evidence could not be had."""
+    return not seen.argv or seen.holds is None
+
+
+def _look_again(seen: Seen, database: Database) -> Seen | None:
+    """In the midst of an exec, or of its end, a process hides itself for a moment."""
+    for _ in range(5):
+        time.sleep(0.02)
+        again = look_at(seen.process.pid, database)
+        if again is None or not hides(again):
+            break
+    return again
+
+
+def safe(call, default):
+    """What a psutil call returns, or `default` where it cannot tell."""
+    try:
+        return call()
+    except TROUBLE:
+        return default
+
+
+def identify(process: psutil.Process, argv: list[str], database: Database) -> Command | None:
+    """What a process runs, if it is memtomem; where a script runs, its text must say so."""
+    python = any(is_python(safe(name, "")) for name in (process.name, process.exe))
+    command = judge(argv, python, WINDOWS)
+    if command is None or command.script is None:
+        return command
+    try:
+        path = process.exe() if command.script == argv[0] else command.script
+        mounts = f"/proc/{process.pid}/ns/mnt"
+        if LINUX and not safe(lambda: os.path.samefile(mounts, "/proc/self/ns/mnt"), True):
+            raise OSError("the path is another mount namespace's")
+        text = read_bounded(os.path.join(process.cwd(), path), database.owners | {0})
+    except TROUBLE:
+        return command._replace(verified=False)
+    trampoline = re.match(rb"#![^\n]*\n'''exec'[^\n]*\n", text)
+    if command.shell and not trampoline:
+        return None  # a shell script that happens to be called mm
+    start = trampoline or re.match(rb"(#![^\n]*)?", text)  # it may name a folder called memtomem
+    return command if re.search(rb"\bmemtomem\b", text[start.end() :]) else None
+
+
+def holds_database(process: psutil.Process, database: Database) -> bool | None:
+    """Whether a process has the database, its -wal or its -shm open; None if that is hidden.
+
+    On Linux it reads /proc itself: psutil's open_files() also stats every file and reads its
+    position, which doubles the time of the whole and can hang on a dead network file system.
+    """
+    if not database.ids or not (LINUX or sys.platform == "darwin"):
+        return False  # on Windows, open_files() can hang
+    folder = f"{psutil.PROCFS_PATH}/{process.pid}/fd/"
+    try:
+        links = os.listdir(folder) if LINUX else [file.path for file in process.open_files()]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    except TROUBLE:
+        return None
+    for link in links:
+        try:
+            path = os.readlink(folder + link) if LINUX else link
+            if path.endswith(database.names) or (database.linked and path[0] == "/"):
+                if path.removesuffix(" (deleted)") in database.paths:
+                    return True
+                info = os.stat(folder + link if LINUX else link)  # a bind mount, a container, …
+                if (info.st_dev, info.st_ino) in database.ids:
+                    return True
+        except OSError:  # closed meanwhile
+            continue
+    return False
+
+
+def _is_own_python(seen: Seen, database: Database) -> bool:
+    """Whether a process that hides something is the user's own and could be Python."""
+    process = seen.process
+    try:
+        if LINUX and seen.argv == []:
+            os.readlink(f"/proc/{process.pid}/exe")
+    except FileNotFoundError:
+        return False  # a kernel thread
+    except OSError:
+        pass
+    try:
+        if WINDOWS and process.username() != psutil.Process().username():
+            return False
+        if not WINDOWS and not database.owners & set(process.uids()):
+            return False
+    except TROUBLE:
+        return not WINDOWS  # there, services of the system do not name their user
+    names = [safe(process.name, ""), safe(process.exe, ""), *(seen.argv or [])[:1]]
+    return any(map(is_python, names)) or not any(names)
+
+
+def _rows(seen: list[Seen], database: Database) -> tuple[list[Row], list[Row]]:
+    """One row for each instance of memtomem: those that count, and other users' that do not."""
+    counted, others, hits, groups = [], [], {}, {}
+    here = {each.pid for each in safe(psutil.Process().parents, [])} if seen else set()
+    for each in seen:  # the second look
+        process = each.process
+        if process.pid in here and each.command and each.command.role == "embedding-reset":
+            continue  # the reset that called this check
+        dead = safe(process.status, "") in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+        if not dead and safe(process.is_running, True):
+            hits[process.pid] = (each, safe(process.parents, []))
+    for pid, (each, parents) in hits.items():
+        head = pid
+        for parent in parents:
+            above = hits[parent.pid][0].command if parent.pid in hits else None
+            if above and (each.command is None or each.command.name == above.name):
+                head = parent.pid  # a worker, or what a launcher on Windows started
+            elif not _is_launcher(parent):
+                break
+        groups.setdefault(head, []).append(pid)
+    for head, pids in groups.items():
+        commands = [pid for pid in pids if hits[pid][0].command]
+        # On Windows, the first of a chain is a launcher and the last is Python.
+        pid = max(commands, key=lambda pid: len(hits[pid][1])) if WINDOWS and commands else head
+        held = any(hits[each][0].holds for each in pids)
+        uids = None if WINDOWS else safe(hits[pid][0].process.uids, None)
+        ours = uids is None or (database.owners | {0}) & set(uids)
+        row = _row(hits[pid][0], hits[head][1], pids, held, here)
+        (counted if ours or held else others).append(row)
+    return counted, others
+
+
+def _row(each: Seen, parents: list, pids: list[int], held: bool, here: set[int]) -> Row:
+    """One instance: its process, the parents of its topmost process, all its PIDs."""
+    process, argv = each.process, each.argv or []
+    command = each.command or Command("database", library_user(argv, safe(process.name, "?")))
+    launchers = []
+    for parent in parents:
+        if not _is_launcher(parent):
+            break
+        launchers.insert(0, parent.pid)
+    starter, client = _started_by(parents)
+    terminal = visible(safe(getattr(process, "terminal", str), None) or "") or None
+    user = visible(safe(process.username, None) or "") or None
+    started = safe(process.create_time, None)
+    stop = stop_advice(
+        command,
+        process.pid,
+        (terminal or "").removeprefix("/dev/"),
+        starter,
+        client,
+        _stop_unit(process.pid),
+        any("ipykernel" in arg for arg in argv[:4]),
+    )
+    if safe(process.status, "") == psutil.STATUS_STOPPED:
+        stop += f"; it is suspended: wake it first (fg, or kill -CONT {process.pid})"
+    if user not in (None, safe(psutil.Process().username, None)):
+        stop += f" (it belongs to {user}: ask them, or use sudo)"
+    return Row(
+        process.pid,
+        [*launchers, *sorted(pids)],
+        command.role,
+        visible(command.name, 70),
+        ["command-line"] * bool(each.command) + ["database-open"] * held,
+        command.verified,
+        user,
+        started and time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(started)),
+        {"pid": starter[0], "name": starter[1]} if starter else None,
+        terminal,
+        stop,
+        [visible(arg, CODE_LIMIT) for arg in argv],
+        started and max(0.0, time.time() - started),
+        starter is not None and starter[0] in here and (client or command.role == "mcp-server"),
+    )
+
+
+def _started_by(parents: list) -> tuple[tuple[int, str] | None, bool]:
+    """The ancestor that answers for a process, as (PID, name), and whether it is an MCP client."""
+    first = None
+    for at, parent in enumerate(parents):
+        if client := _client(parent):
+            while at + 1 < len(parents) and _client(parents[at + 1]) == client:
+                at += 1  # an application's helper is quit with the application
+            return (parents[at].pid, client), True
+        name = safe(parent.name, "")
+        if parent.pid <= 1 or name in ("init", "systemd", "launchd"):
+            break
+        if not _is_launcher(parent):
+            first = first or (parent.pid, visible(name, 32))
+            if re.fullmatch(SHELL, name):
+                break  # a person typed it: what is above the shell does not matter
+    return first, False
+
+
+def _client(process: psutil.Process) -> str | None:
+    names = [safe(process.name, ""), *map(basename, safe(process.cmdline, [])[:2])]
+    words = (re.split("[^a-z]", name.lower(), maxsplit=1)[0] for name in names)
+    return next((CLIENTS[word] for word in words if word in CLIENTS), None)
+
+
+def _is_launcher(process: psutil.Process) -> bool:
+    argv = safe(process.cmdline, [])
+    program = basename(argv[0]).lower().removesuffix(".exe") if argv else ""
+    return program in LAUNCHERS or (re.fullmatch(SHELL, program) is not None and "-c" in argv[1:3])
+
+
+def _stop_unit(pid: int) -> str:
+    """The command that stops the container or the systemd service of a process, or ''."""
+    try:
+        with open(f"/proc/{pid}/cgroup", "rb") as file, open("/proc/self/cgroup", "rb") as own:
+            groups = file.read().decode("ascii", "replace")
+            if groups == own.read().decode("ascii", "replace"):
+                return ""
+    except OSError:
+        return ""
+    if match := re.search(r"(docker|libpod)[-/]([0-9a-f]{12})[0-9a-f]{52}", groups):
+        return f"{'podman' if match[1] == 'libpod' else 'docker'} stop {match[2]}"
+    if match := re.search(r"/([\w@.:-]+\.service)$", groups, re.M):
+        return f"{'systemctl --user' if '/user@' in groups else 'sudo systemctl'} stop {match[1]}"
+    return ""
+
+
+# ---- report: for people and as JSON. Pure. ------------------------------------------------------
+
+
+def visible(text: str, limit: int = 1000) -> str:
+    """Text of another process, safe for a terminal: what is not printable is escaped."""
+    text = text if len(text) <= limit else text[: limit - 1] + "…"
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def stop_advice(
+    command: Command,
+    pid: int,
+    terminal: str,
+    starter: tuple[int, str] | None,
+    client: bool,
+    unit: str,
+    notebook: bool,
+) -> str:
+    """What to do about one live process, in words a person can follow."""
+    kill = f"taskkill /PID {pid} /F" if WINDOWS else f"kill {pid}"
+    by_hand = f"Ctrl-C in {terminal}" if terminal else kill
+    owner = f"{starter[1]} (pid {starter[0]})" if starter else ""
+    if client and command.role == "mcp-server":
+        return f"quit {owner}; it starts the server again if you only kill it"
+    if client and command.role == "index":
+        return f"quit {owner}; it indexes after each edit"
+    if client and not terminal:
+        return f"quit {owner}, which started it"
+    if command.name in ("mm web", "memtomem web"):
+        return f"mm web stop   (memtomem before 0.2.2: {by_hand})"
+    if notebook:
+        return "shut down this notebook's kernel in Jupyter"
+    if unit and not terminal:
+        return f"{unit}   (if you only kill it, it may be started again)"
+    if command.role in ("index", "cli", "embedding-reset"):
+        return f"let it finish, or {by_hand}"
+    if terminal and command.role == "shell":
+        return f"type quit in {terminal}"
+    if terminal and command.name.startswith("sqlite"):
+        return f"type .quit in {terminal}"
+    if terminal or not starter:
+        return by_hand
+    return f"quit {owner}, which started it, or {kill}"
+
+
+def as_json(result: Result, verbose: bool) -> str:
+    """The one object of --json, ASCII; shape and meaning on the reference page."""
+    import json
+
+    fields = Row._fields[: Row._fields.index("stop") + 1 + verbose]  # argv stands behind it
+    shown = {
+        name: [dict(zip(fields, row, strict=False)) for row in getattr(result, name)]
+        for name in ("other_users", "processes")
+    }
+    return json.dumps({"schema_version": 1, **result._asdict(), **shown}, indent=2)
+
+
+def as_text(result: Result, verbose: bool) -> str:
+    """The report for people: at most 80 columns, but for long paths and --verbose."""
+    if result.verdict == "unknown":
+        cause, _, remedy = (result.reason or "").partition("; ")
+        lines = [f"mm-preflight: unknown, refused: {cause}", *([f"  {remedy}"] if remedy else [])]
+    elif result.verdict == "clear":
+        part = f", {result.uninspected} of them only in part" if result.uninspected else ""
+        lines = [f"mm-preflight: clear, no live mm process ({result.examined} examined{part})"]
+    else:
+        many = len(result.processes) != 1
+        noun = f"{len(result.processes)} mm processes are" if many else "1 mm process is"
+        lines = [f"mm-preflight: refused, {noun} alive", "", *_table(result.processes, verbose)]
+        lines += [
+            "",
+            f"While {'one of these' if many else 'it'} runs, `mm embedding-reset` leaves vectors"
+            " of two models in one",
+            "database, and nothing tells them apart afterwards.",
+            f"Stop {'them' if many else 'it'}, then run this again.",
+        ]
+        within = sorted({row.started_by["name"] for row in result.processes if row.within})
+        for name in within:
+            lines += wrap(
+                f"{name} started this check too: from inside it, it can never come clear. Quit "
+                f"{name}, and run mm-preflight from a plain terminal.",
+                "",
+            )
+    if result.other_users:
+        lines += ["", "Of other users, and not counted:", *_table(result.other_users, verbose)]
+    for spot in result.blind_spots:
+        lines += wrap(f"note: {BLIND_SPOTS[spot]}", "")
+    if verbose and result.database:
+        lines += ["", f"database: {result.database}"]
+    return "\n".join(lines)
+
+
+def _table(rows: list[Row], verbose: bool) -> list[str]:
+    lines = ["  PID      WHAT                 SINCE       STARTED BY"]
+    for row in rows:
+        lines.append(_line(row))
+        lines += wrap(f"stop it: {row.stop}", " " * 11)
+        if not row.verified:
+            lines += wrap("its script could not be read: it may be another program", " " * 11)
+        if verbose:
+            lines.append(f"{'':11}evidence: {', '.join(row.evidence)}")
+            lines.append(f"{'':11}argv: {' '.join(arg[:200] for arg in row.argv)}")
+    return lines
+
+
+def _line(row: Row) -> str:
+    what = {"mcp-server": "MCP server", "database": f"{row.command} (database)"}
+    starter = row.started_by or {}
+    place = (row.terminal or "").removeprefix("/dev/")
+    by = f"{starter['name']}, in {place}" if starter and place else ""
+    by = by or (f"{starter['name']} ({starter['pid']})" if starter else place or "-")
+    label = what.get(row.role, row.command)
+    return f"  {row.pid:<8} {label:<20} {_since(row.age):<11} {by}"[:80].rstrip()
+
+
+def _since(age: float | None) -> str:
+    for unit, name in ((172800, "days"), (7200, "h"), (120, "min"), (0, "s")):
+        if age is not None and age >= unit:
+            return f"{age / {'days': 86400, 'h': 3600, 'min': 60, 's': 1}[name]:.0f} {name} ago"
+    return "?"
+
+
+def wrap(text: str, indent: str) -> list[str]:
+    """Lines of at most 80 columns."""
+    import textwrap
+
+    return textwrap.wrap(
+        text, 80, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
+    )
+
+
+# ---- main: options, --wait, exit status. --------------------------------------------------------
+
+
+def check(option: str | None = None) -> Result:
+    """Look once, for at most SCAN_SECONDS, whatever the process table holds. Never raises.
+
+    The scan has a thread of its own: a read of the process table can hang in the kernel, and a
+    thread can be left behind.
+    """
+    results = []
+
+    def look() -> None:
+        try:
+            results.append(scan(option))
+        except Unknown as error:
+            results.append(Result("unknown", visible(str(error))))
+        except BaseException as error:  # whatever it was, it is not a verdict
+            reason = visible(f"internal error: {type(error).__name__}: {error}; report it")
+            results.append(Result("unknown", reason))
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    end = time.monotonic() + SCAN_SECONDS
+    while not results and thread.is_alive() and time.monotonic() < end:
+        thread.join(0.1)  # in steps: on Windows, a longer wait does not hear Ctrl-C
+    late = f"the process table could not be read in {SCAN_SECONDS:g} s; run this again"
+    return results[0] if results else Result("unknown", late)
+
+
+def wait(option: str | None, seconds: float) -> Result:
+    """Look again until clear for CLEAR_SECONDS in a row, or until `seconds` are over."""
+    end = time.monotonic() + seconds
+    clear_since = None
+    live = sys.stderr and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    shown = 0
+    while True:
+        result = check(option)
+        now = time.monotonic()
+        clear_since = (clear_since or now) if result.verdict == "clear" else None
+        done = now - clear_since >= CLEAR_SECONDS if clear_since else now >= end
+        if live:
+            rows = [] if done else [f"waiting for{_line(row)}"[:79] for row in result.processes]
+            back = f"\x1b[{shown}F\x1b[J" if shown else ""
+            write(sys.stderr, back + "".join(f"{line}\n" for line in rows))
+            shown = len(rows)
+        if done:
+            return result
+        time.sleep(min(0.5, max(0.0, end - now)) if clear_since is None else 0.25)
+
+
+def write(stream, text: str) -> None:
+    """Print to a stream of any encoding. Raises OSError if it does not arrive."""
+    if stream is None:  # closed by who started this; the exit status still answers
+        return
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    try:
+        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # for the flush at exit
+        raise
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str):
+        raise Unknown(f"{message}; see mm-preflight --help")
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 86400:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0 to 86400")
+    return value
+
+
+def _parser() -> _Parser:
+    codes = "\n".join(f"  {code:>3}  {text}" for code, text in EXIT_CODES.items())
+    parser = _Parser(
+        "mm-preflight",
+        description="Name every live memtomem process, and refuse to go on while there is one.",
+        epilog=f"exit status:\n{codes}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--quiet", action="store_true", help="no report: the exit status answers")
+    parser.add_argument("--verbose", action="store_true", help="add evidence and full arguments")
+    parser.add_argument("--wait", type=_seconds, metavar="SECONDS", help="look until clear")
+    parser.add_argument("--db", metavar="PATH", help="the database, if not the configured one")
+    parser.add_argument("--version", action="version", version=f"mm-preflight {__version__}")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the check and return its exit status (EXIT_CODES); never raises for a verdict."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    try:
+        try:
+            options = _parser().parse_args(argv)
+            result = check(options.db) if options.wait is None else wait(options.db, options.wait)
+        except Unknown as error:  # a usage error
+            options = argparse.Namespace(json="--json" in argv, quiet=False, verbose=False)
+            result = Result("unknown", visible(str(error)))
+        if options.json:
+            write(sys.stdout, as_json(result, options.verbose) + "\n")
+        if result.verdict == "unknown" or not (options.json or options.quiet):
+            clear = result.verdict == "clear"
+            write(sys.stdout if clear else sys.stderr, as_text(result, options.verbose) + "\n")
+        return ("clear", "live", "unknown").index(result.verdict)
+    except KeyboardInterrupt:
+        return 130
+    except SystemExit as stop:  # --help and --version
+        return stop.code or 0
+    except OSError:  # what was asked for could not be printed
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
