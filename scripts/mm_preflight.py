@@ -790,9 +790,10 @@ def as_text(result: Result, verbose: bool) -> str:
 
 
 def _table(rows: list[Row], verbose: bool) -> list[str]:
-    lines = ["  PID      WHAT                 SINCE       STARTED BY"]
+    width = max(len(_what(row)) for row in rows)
+    lines = [f"  {'PID':<8} {'WHAT':<{width}}  SINCE       STARTED BY"]
     for row in rows:
-        lines.append(_line(row))
+        lines.append(_line(row, width))
         lines += wrap(f"stop it: {row.stop}", " " * 11)
         if not row.verified:
             lines += wrap("its script could not be read: it may be another program", " " * 11)
@@ -802,14 +803,18 @@ def _table(rows: list[Row], verbose: bool) -> list[str]:
     return lines
 
 
-def _line(row: Row) -> str:
-    what = {"mcp-server": "MCP server", "database": f"{row.command} (database)"}
-    starter = row.started_by or {}
-    place = (row.terminal or "").removeprefix("/dev/")
-    by = f"{starter['name']}, in {place}" if starter and place else ""
-    by = by or (f"{starter['name']} ({starter['pid']})" if starter else place or "-")
-    label = what.get(row.role, row.command)
-    return f"  {row.pid:<8} {label:<20} {_since(row.age):<11} {by}"[:80].rstrip()
+def _what(row: Row) -> str:
+    if row.role == "mcp-server":
+        return "MCP server"
+    return f"{row.command}, database open" if row.role == "database" else row.command
+
+
+def _line(row: Row, width: int) -> str:
+    starter, place = row.started_by, (row.terminal or "").removeprefix("/dev/")
+    by = f"{starter['name']} ({starter['pid']})" if starter else "-"
+    if place:
+        by = f"{starter['name']}, in {place}" if starter else f"in {place}"
+    return f"  {row.pid:<8} {_what(row):<{width}}  {_since(row.age):<10}  {by}"[:80].rstrip()
 
 
 def _since(age: float | None) -> str:
@@ -869,7 +874,7 @@ def wait(option: str | None, seconds: float) -> Result:
         clear_since = (clear_since or now) if result.verdict == "clear" else None
         done = now - clear_since >= CLEAR_SECONDS if clear_since else now >= end
         if live:
-            rows = [] if done else [f"waiting for{_line(row)}"[:79] for row in result.processes]
+            rows = [] if done else [f"waiting for{_line(row, 0)}"[:79] for row in result.processes]
             back = f"\x1b[{shown}F\x1b[J" if shown else ""
             write(sys.stderr, back + "".join(f"{line}\n" for line in rows))
             shown = len(rows)
