@@ -18,19 +18,24 @@ only room that touches psutil), report (for people and as JSON; pure), main.
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import re
 import stat
 import sys
 import threading
 import time
+import warnings
 from collections import namedtuple  # dataclasses and typing take a tenth of the run to import
 from contextlib import suppress
 
+broken = None
 try:
     import psutil
-except ImportError:  # scan() says so in words: the verdict is "unknown"
-    psutil = None
+except KeyboardInterrupt:
+    sys.exit(130)
+except Exception as error:  # scan() says so in words: the verdict is "unknown"
+    psutil, broken = None, error
 
 __version__ = "0.1.0"
 
@@ -104,24 +109,24 @@ SUBCOMMANDS = frozenset(
 APP_SERVERS = frozenset("uvicorn gunicorn hypercorn daphne granian".split())
 RUNNERS = frozenset(
     "coverage trace pdb cprofile profile debugpy pydevd runpy pudb ipdb ipython viztracer scalene"
-    " pyinstrument memray kernprof line_profiler hupper jurigged".split()
+    " pyinstrument memray kernprof line_profiler hupper jurigged fastmcp".split()
 )
 RUNNER_VALUES = frozenset(  # options of RUNNERS whose next argument is not what they run
-    "-o -s -c -C -f -r --outfile --sort --source --source-pkgs --include --omit --rcfile"
+    "-o -s -c -C -f -r -i -p -u --outfile --sort --source --source-pkgs --include --omit --rcfile"
     " --data-file --context --concurrency --coverdir --file --ignore-module --ignore-dir --listen"
-    " --connect --log-to --adapter-access-token --output_file --output --outdir".split()
+    " --connect --log-to --adapter-access-token --configure-qt --output_file --output --outdir"
+    " --include_files --exclude_files --log_func --renderer --setup --prof-mod --reload".split()
 )
 MODULE = r"memtomem(?:\.\w+)*"
-APPLICATION = r"memtomem(?:\.\w+)*:\w+"
-IMPORT = r"(?:^|[\n;:])\s*(?:import\s[^\n;]*\bmemtomem\b|from\s+memtomem\b)"
-PYTHON = r"(?i)(?:python|pythonw|pypy|graalpy)[\d.]*(?:-\w+)?[a-z]?(?:\.exe)?"
+APPLICATION = r"memtomem(?:\.\w+)+:\w+"
+PYTHON = r"(?i)(?:python|pythonw|pypy|graalpy)[\d.]*(?:-\w+)?_?[a-z]?(?:\.exe)?"
 SHELL = r"(?i)(?:(?:ba|da|a|z|k|fi|c|tc|pw)?sh|powershell|cmd)(?:\.exe)?"
 SCRIPTS = ("mm", "mm.exe", "mm-script.py", "mm-script.pyw")
 
 
 def basename(path: str) -> str:
     """The last part of a path of any platform: argv may come from Windows or POSIX."""
-    return re.split(r"[/\\]", path)[-1]
+    return path[max(path.rfind("/"), path.rfind("\\")) + 1 :]
 
 
 def is_python(program: str) -> bool:
@@ -144,8 +149,11 @@ def judge(argv: list[str], python: bool = False, windows: bool = False) -> Comma
     if not argv:
         return None
     program, args = argv[0], argv[1:]
-    if python and program.endswith(":"):  # a title that the server wrote over its argv
-        return _run_runner(program[:-1], [arg.strip("[]") for arg in args])
+    title = " ".join(argv).split()
+    if python and title and title[0].endswith(":"):  # a server wrote over its argv
+        command = _run_runner(title[0][:-1], [word.strip("[]") for word in title])
+        if command:
+            return command
     if python or is_python(program):
         option, value, rest = read_python_arguments(args)
         runs = {"c": _run_code, "m": _run_module, "script": _run_script}.get(option)
@@ -223,11 +231,17 @@ def _run_cli(program: str, args: list[str]) -> Command:
 
 def _run_runner(runner: str, args: list[str]) -> Command | None:
     """What a known runner is given to run, if it is memtomem."""
-    runner = re.sub(r"[\d.-]+$", "", runner.lower())
+    runner = runner.lower().rstrip("0123456789.-")
     if runner in APP_SERVERS:
-        app = next((m[0] for arg in args if (m := re.match(APPLICATION, arg))), None)
+        pairs = zip(["", *args], args, strict=False)
+        words = [arg for before, arg in pairs if before not in ("-n", "--name")]
+        app = next((match[0] for word in words if (match := re.match(APPLICATION, word))), None)
         return Command("web", f"{runner} {app[:60]}") if app else None
     if runner not in RUNNERS:
+        return None
+    if runner == "coverage" and args[:1] == ["run"]:
+        args = args[1:]
+    elif runner == "coverage":
         return None
     before = ""
     for at, arg in enumerate(args):
@@ -235,14 +249,13 @@ def _run_runner(runner: str, args: list[str]) -> Command | None:
             return _run_module("".join(args[at + 1 : at + 2]), args[at + 2 :])
         if arg.startswith("-mmemtomem"):
             return _run_module(arg[2:], args[at + 1 :])
-        if not arg.startswith("-") and before not in RUNNER_VALUES:
-            bare = not before.startswith("-")  # after an option, a bare word may be its value
-            if _entry_point(arg) and (bare or basename(arg) != arg):
+        if not arg.startswith("-") and before not in RUNNER_VALUES and not arg.isdigit():
+            if _entry_point(arg):
                 return _run_entry_point(arg, args[at + 1 :])
-            if bare and "." in arg and re.fullmatch(MODULE, arg):
+            if re.fullmatch(MODULE, arg):
                 return _run_module(arg, args[at + 1 :])
-            if arg.endswith(".py"):
-                return None  # it runs another script
+            if arg != "run":  # memray's subcommand
+                return None  # it runs something else
         before = arg
     return None
 
@@ -256,19 +269,23 @@ def _run_code(code: str, args: list[str]) -> Command | None:
     try:
         if len(code) > CODE_LIMIT:
             raise ValueError("too long to parse in a blink")
-        modules = [name for node in ast.walk(ast.parse(code)) for name in _modules(ast, node)]
-        verified = True
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they quote the code, and go to the terminal
+            tree = ast.parse(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        # It may be written for a newer Python than this one: then only the words are left.
-        modules = ["memtomem"] if re.search(IMPORT, code) else []
-        verified = False
-    module = next((name for name in modules if re.fullmatch(MODULE, name)), None)
+        # Too long, or for a newer Python than this one. Only its import statements can be read.
+        lines = (re.split("[ \t.,]+", line.strip()) for line in re.split("[\n;:]", code))
+        if any(line[0] in ("import", "from") and "memtomem" in line for line in lines):
+            return Command("cli", "python -c (memtomem)", verified=False)
+        return None
+    names = (name for node in ast.walk(tree) for name in _modules(ast, node))
+    module = next((name for name in names if re.fullmatch(MODULE, name)), None)
     if module is None:
         return None
     command = _run_module(module, args)
     if command.name.startswith("python -m"):
         command = command._replace(name=f"python -c ({module[:60]})")
-    return command._replace(verified=verified)
+    return command
 
 
 def _modules(ast, node) -> list[str]:
@@ -278,15 +295,14 @@ def _modules(ast, node) -> list[str]:
     if isinstance(node, ast.ImportFrom) and node.module and not node.level:
         names = [f"{node.module}.{alias.name}" for alias in node.names]
         return names if node.module == "memtomem" else [node.module]
-    if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+    if isinstance(node, ast.Call):
         function = getattr(node.func, "attr", getattr(node.func, "id", ""))
-        value = str(node.args[0].value)
-        if function in ("__import__", "import_module", "run_module"):
-            return [value]
-        if function == "run" and re.match(
-            APPLICATION, value
-        ):  # uvicorn.run("memtomem.web.app:app")
-            return [value.partition(":")[0]]
+        values = [*node.args, *(keyword.value for keyword in node.keywords)]
+        texts = [str(each.value) for each in values if isinstance(each, ast.Constant)]
+        if function in ("__import__", "import_module", "run_module", "_run_module_as_main"):
+            return texts
+        if function in ("run", "resolve_name"):  # uvicorn.run("memtomem.web.app:app")
+            return [text.partition(":")[0] for text in texts if re.match(APPLICATION, text)]
     return []
 
 
@@ -303,7 +319,8 @@ def library_user(argv: list[str], program: str) -> str:
     option, value, _ = read_python_arguments(argv[1:])
     if option == "m" and re.fullmatch(r"[\w.]{1,40}", value):
         return f"python -m {value}"
-    return f"python {basename(value)[:40]}" if option == "script" else "python"
+    named = option == "script" and re.fullmatch(r"[\w.-]{1,40}\.pyw?", basename(value))
+    return f"python {basename(value)}" if named else "python"
 
 
 # ---- scan: the process table. The only room that touches psutil. --------------------------------
@@ -334,6 +351,24 @@ Database = namedtuple("Database", "path paths names ids linked owners")
 Seen = namedtuple("Seen", "process argv command holds")
 
 
+def sudo_user() -> int | None:
+    """The ID of the user who ran this with sudo: the database meant is theirs, not root's."""
+    user = os.environ.get("SUDO_UID", "") if not WINDOWS and os.geteuid() == 0 else ""
+    return int(user) if user.isdigit() else None
+
+
+def user_home() -> str:
+    """The home folder of the user whose database is meant."""
+    user = sudo_user()
+    if user is None:
+        return os.path.expanduser("~")
+    import pwd
+
+    with suppress(KeyError):
+        return pwd.getpwuid(user).pw_dir
+    raise Unknown("the user who ran sudo has no home folder; give --db PATH")
+
+
 def database_path() -> str:
     """Where memtomem keeps its database: environment, config.json, config.d/, the default.
 
@@ -341,10 +376,13 @@ def database_path() -> str:
     Raises Unknown for a configuration that cannot be read: memtomem would fall back to its
     defaults there, and reset to a model that nobody chose.
     """
+    path = None
     for name, value in os.environ.items():
         if name.lower() == "memtomem_storage__sqlite_path":
-            return value
-    home = os.path.expanduser("~/.memtomem")
+            path = value  # of several spellings, memtomem takes the last
+    home = os.path.join(user_home(), ".memtomem")
+    if path is not None:
+        return path
     folder = os.path.join(home, "config.d")
     names: list[str] = []
     with suppress(FileNotFoundError, NotADirectoryError):
@@ -368,7 +406,10 @@ def database_path() -> str:
 def find_database(option: str | None) -> Database:
     """The database of --db or of the configuration. Raises Unknown if it cannot be looked at."""
     try:
-        path = os.path.abspath(os.path.expanduser(database_path() if option is None else option))
+        path = database_path() if option is None else option
+        if path[:1] == "~":
+            path = user_home() + path[1:] if path[1:2] in ("", "/", "\\") else path
+        path = os.path.abspath(os.path.expanduser(path))
         paths = [os.path.realpath(path) + suffix for suffix in ("", "-wal", "-shm")]
         found = []
         for each in paths:
@@ -378,13 +419,15 @@ def find_database(option: str | None) -> Database:
         raise Unknown(f"the database cannot be looked at ({error}); give --db PATH") from None
     if (option is not None and not found) or not all(stat.S_ISREG(each.st_mode) for each in found):
         raise Unknown(f"{path} is not a database file; give --db the path of memtomem's database")
+    owner = found[0].st_uid if found and os.path.exists(path) else sudo_user()
+    owner = os.getuid() if owner is None and not WINDOWS else owner
     return Database(
         path,
         frozenset(paths),
         tuple("/" + os.path.basename(each) + gone for each in paths for gone in ("", " (deleted)")),
         frozenset((each.st_dev, each.st_ino) for each in found),
         any(each.st_nlink > 1 for each in found),
-        frozenset() if WINDOWS else frozenset({os.getuid(), *(each.st_uid for each in found)}),
+        frozenset() if WINDOWS else frozenset({os.getuid(), owner}),
     )
 
 
@@ -416,27 +459,34 @@ def read_bounded(path: str, trusted: frozenset[int] | None = None) -> bytes:
 def scan(option: str | None) -> Result:
     """One pass over the process table. Raises Unknown if the table cannot be trusted."""
     if psutil is None:
-        raise Unknown(f"psutil is missing; install it: {sys.executable} -m pip install psutil")
+        missing = broken is None or isinstance(broken, ModuleNotFoundError)
+        raise Unknown(
+            f"psutil {'is missing' if missing else f'cannot be imported: {broken}'}; "
+            f"install it: {sys.executable} -m pip install psutil"
+        )
     database = find_database(option)
     _require_own_table()
     known, first = set(), []
-    for _ in range(2):  # the second pass looks at what started during the first
+    for _ in range(5):  # each pass looks at what started during the one before
         fresh = sorted(set(psutil.pids()) - known)
+        if not fresh:
+            break
         known.update(fresh)
         first += [each for pid in fresh if pid != os.getpid() and (each := look_at(pid, database))]
     if os.getpid() not in known:
         raise Unknown("the check is not in the process table that it reads; mount /proc")
 
-    seen, doubts, uninspected, hidden = [], [], 0, LINUX and 1 not in known
-    for each in first:
-        if hides(each) and _is_own_python(each, database):
-            each = _look_again(each, database)
-            doubts += [each.process.pid] if each and hides(each) else []
-        elif hides(each) and each.argv != []:  # a kernel thread has no argv
-            uninspected += 1
-            hidden = hidden or each.argv is None
-        if each and (each.command or each.holds):
-            seen.append(each)
+    doubts = [each for each in first if hides(each) and _is_own_python(each, database)]
+    seen = [each for each in first if each not in doubts]
+    for _ in range(5):  # in the midst of an exec, or of its end, a process hides for a moment
+        if doubts:
+            time.sleep(0.02)
+        again = [look_at(each.process.pid, database) for each in doubts]
+        seen += [each for each in again if each and not hides(each)]
+        doubts = [each for each in again if each and hides(each)]
+    partly = [each for each in seen if hides(each) and each.argv != []]  # not: kernel threads
+    hidden = (LINUX and 1 not in known) or any(each.argv is None for each in partly)
+    seen = [each for each in seen + doubts if each.command or each.holds]
 
     counted, others = _rows(seen, database)
     spots = ["other-users-hidden"] if hidden else []
@@ -447,9 +497,11 @@ def scan(option: str | None) -> Result:
     verdict, reason = "live" if counted else "clear", None
     if doubts and not counted:
         verdict = "unknown"
-        reason = f"process {doubts[0]} may be Python and hides what it does; end it, or use sudo"
+        name = visible(safe(doubts[0].process.name, "?"), 32)
+        reason = f"process {doubts[0].process.pid} ({name}) hides what it does and may be Python; "
+        reason += "end it, or run this as its user"
     path = visible(database.path)
-    return Result(verdict, reason, path, len(known), uninspected, others, spots, counted)
+    return Result(verdict, reason, path, len(known), len(partly), others, spots, counted)
 
 
 def _require_own_table() -> None:
@@ -475,25 +527,26 @@ def look_at(pid: int, database: Database) -> Seen | None:
             raise
         except TROUBLE:
             argv = None
+        if argv and not maybe(argv):
+            argv = _follow_link(process, argv)
         command = identify(process, argv, database) if argv and maybe(argv) else None
         return Seen(process, argv, command, holds_database(process, database))
     except psutil.NoSuchProcess:
         return None
 
 
+def _follow_link(process: psutil.Process, argv: list[str]) -> list[str]:
+    """An argv with the script that Python runs in place of the link that led to it."""
+    if not is_python(argv[0]):
+        return argv
+    option, value, rest = read_python_arguments(argv[1:])
+    path = os.path.join(safe(process.cwd, ""), value) if option == "script" else ""
+    return [argv[0], os.path.realpath(path), *rest] if os.path.islink(path) else argv
+
+
 def hides(seen: Seen) -> bool:
     """Whether one of the two kinds of evidence could not be had."""
     return not seen.argv or seen.holds is None
-
-
-def _look_again(seen: Seen, database: Database) -> Seen | None:
-    """In the midst of an exec, or of its end, a process hides itself for a moment."""
-    for _ in range(5):
-        time.sleep(0.02)
-        again = look_at(seen.process.pid, database)
-        if again is None or not hides(again):
-            break
-    return again
 
 
 def safe(call, default):
@@ -511,18 +564,26 @@ def identify(process: psutil.Process, argv: list[str], database: Database) -> Co
     if command is None or command.script is None:
         return command
     try:
-        path = process.exe() if command.script == argv[0] else command.script
-        mounts = f"/proc/{process.pid}/ns/mnt"
-        if LINUX and not safe(lambda: os.path.samefile(mounts, "/proc/self/ns/mnt"), True):
-            raise OSError("the path is another mount namespace's")
-        text = read_bounded(os.path.join(process.cwd(), path), database.owners | {0})
+        path = process.exe() if WINDOWS and command.script == argv[0] else command.script
+        for view in ("ns/mnt", "root") if LINUX else ():
+            there, here = f"/proc/{process.pid}/{view}", f"/proc/self/{view}"
+            if not safe(lambda a=there, b=here: os.path.samefile(a, b), True):
+                raise OSError("the path is another mount namespace's")
+        path = os.path.join(process.cwd(), path)
+        if os.path.isdir(path):
+            path = os.path.join(path, "__main__.py")
+        text = read_bounded(path, database.owners | {0})
     except TROUBLE:
-        return command._replace(verified=False)
+        return None if command.shell else command._replace(verified=False)
     trampoline = re.match(rb"#![^\n]*\n'''exec'[^\n]*\n", text)
     if command.shell and not trampoline:
         return None  # a shell script that happens to be called mm
-    start = trampoline or re.match(rb"(#![^\n]*)?", text)  # it may name a folder called memtomem
-    return command if re.search(rb"\bmemtomem\b", text[start.end() :]) else None
+    text = text[trampoline.end() :] if trampoline else text
+    if re.search(rb"\bmemtomem\b", re.sub(rb"#![^\n]*", b"", text)):  # `#!` may name a folder
+        return command
+    # Other programs are called mm; none is known by the other names.
+    other = text and _entry_point(command.script) == "mm"
+    return None if other else command._replace(verified=False)
 
 
 def holds_database(process: psutil.Process, database: Database) -> bool | None:
@@ -531,80 +592,110 @@ def holds_database(process: psutil.Process, database: Database) -> bool | None:
     On Linux it reads /proc itself: psutil's open_files() also stats every file and reads its
     position, which doubles the time of the whole and can hang on a dead network file system.
     """
-    if not database.ids or not (LINUX or sys.platform == "darwin"):
+    if not LINUX and sys.platform != "darwin":
         return False  # on Windows, open_files() can hang
     folder = f"{psutil.PROCFS_PATH}/{process.pid}/fd/"
     try:
         links = os.listdir(folder) if LINUX else [file.path for file in process.open_files()]
-    except (FileNotFoundError, ProcessLookupError):
+    except (FileNotFoundError, ProcessLookupError, psutil.NoSuchProcess):
         return False
     except TROUBLE:
         return None
+    hidden = False
     for link in links:
         try:
             path = os.readlink(folder + link) if LINUX else link
             if path.endswith(database.names) or (database.linked and path[0] == "/"):
-                if path.removesuffix(" (deleted)") in database.paths:
+                if path.endswith(" (deleted)") and path[:-10] in database.paths:
                     return True
-                info = os.stat(folder + link if LINUX else link)  # a bind mount, a container, …
+                info = os.stat(folder + link if LINUX else link)
                 if (info.st_dev, info.st_ino) in database.ids:
                     return True
-        except OSError:  # closed meanwhile
-            continue
-    return False
+        except OSError as error:
+            closed = (errno.ENOENT, errno.ESRCH)
+            hidden = hidden or error.errno not in (*closed, errno.ENAMETOOLONG)
+    return None if hidden else False
 
 
 def _is_own_python(seen: Seen, database: Database) -> bool:
     """Whether a process that hides something is the user's own and could be Python."""
     process = seen.process
+    if LINUX and seen.argv == []:
+        try:
+            os.readlink(f"{psutil.PROCFS_PATH}/{process.pid}/exe")
+        except FileNotFoundError:
+            return False  # a kernel thread
+        except OSError:
+            pass
     try:
-        if LINUX and seen.argv == []:
-            os.readlink(f"/proc/{process.pid}/exe")
-    except FileNotFoundError:
-        return False  # a kernel thread
-    except OSError:
-        pass
-    try:
-        if WINDOWS and process.username() != psutil.Process().username():
-            return False
-        if not WINDOWS and not database.owners & set(process.uids()):
+        if not _belongs_to(process, database.owners):
             return False
     except TROUBLE:
         return not WINDOWS  # there, services of the system do not name their user
     names = [safe(process.name, ""), safe(process.exe, ""), *(seen.argv or [])[:1]]
-    return any(map(is_python, names)) or not any(names)
+    return any(map(is_python, names)) or not any(names)  # of one without a name, nothing is known
+
+
+def _belongs_to(process: psutil.Process, owners: frozenset[int]) -> bool:
+    """Whether a process is of one of these users; on Windows, of the one who runs the check."""
+    if WINDOWS:
+        return process.username() == psutil.Process().username()
+    return bool(owners & set(process.uids()))
+
+
+def _chain(process: psutil.Process, chains: dict[int, list]) -> list[psutil.Process]:
+    """The ancestors of a process, nearest first, as far as they can be had."""
+    if process.pid not in chains:
+        parent = safe(process.parent, None)
+        chains[process.pid] = [parent, *_chain(parent, chains)] if parent else []
+    return chains[process.pid]
 
 
 def _rows(seen: list[Seen], database: Database) -> tuple[list[Row], list[Row]]:
     """One row for each instance of memtomem: those that count, and other users' that do not."""
-    counted, others, hits, groups = [], [], {}, {}
-    here = {each.pid for each in safe(psutil.Process().parents, [])} if seen else set()
-    for each in seen:  # the second look
-        process = each.process
-        if process.pid in here and each.command and each.command.role == "embedding-reset":
-            continue  # the reset that called this check
-        dead = safe(process.status, "") in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
-        if not dead and safe(process.is_running, True):
-            hits[process.pid] = (each, safe(process.parents, []))
-    for pid, (each, parents) in hits.items():
+    counted, others, hits, groups, chains = [], [], {}, {}, {}
+    found = {each.process.pid: each for each in seen}
+    here = _chain(psutil.Process(), chains) if seen else []
+    for parent in here:  # the reset that called this check, the nearest one only, is not meant
+        each = found.get(parent.pid)
+        command = each.command if each else None
+        if command and command.script and command.role == "embedding-reset":
+            del found[parent.pid]
+            if not WINDOWS:  # there, a launcher of the same name stands above it
+                break
+    for pid, each in found.items():  # the second look
+        dead = safe(each.process.status, "") in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+        if not dead and safe(each.process.is_running, True):
+            hits[pid] = each
+    for pid, each in hits.items():
         head = pid
-        for parent in parents:
-            above = hits[parent.pid][0].command if parent.pid in hits else None
-            if above and (each.command is None or each.command.name == above.name):
-                head = parent.pid  # a worker, or what a launcher on Windows started
+        for parent in _chain(each.process, chains):
+            above = hits.get(parent.pid)
+            if above and _same_instance(above, each):
+                head = parent.pid
             elif not _is_launcher(parent):
                 break
         groups.setdefault(head, []).append(pid)
     for head, pids in groups.items():
-        commands = [pid for pid in pids if hits[pid][0].command]
         # On Windows, the first of a chain is a launcher and the last is Python.
-        pid = max(commands, key=lambda pid: len(hits[pid][1])) if WINDOWS and commands else head
-        held = any(hits[each][0].holds for each in pids)
-        uids = None if WINDOWS else safe(hits[pid][0].process.uids, None)
-        ours = uids is None or (database.owners | {0}) & set(uids)
-        row = _row(hits[pid][0], hits[head][1], pids, held, here)
+        last = max(pids, key=lambda pid: (hits[pid].command is not None, len(chains[pid])))
+        each = hits[last if WINDOWS else head]
+        held = any(hits[pid].holds for pid in pids)
+        ours = any(
+            safe(lambda p=hits[pid].process: _belongs_to(p, database.owners | {0}), True)
+            for pid in pids
+        )
+        row = _row(each, chains[head], pids, held, {parent.pid for parent in here})
         (counted if ours or held else others).append(row)
     return counted, others
+
+
+def _same_instance(above: Seen, each: Seen) -> bool:
+    """Whether a process is a worker of its parent, or what a launcher on Windows started."""
+    if each.command:
+        return bool(above.command) and above.command.name == each.command.name
+    exe = safe(above.process.exe, "")
+    return exe != "" and exe == safe(each.process.exe, "")
 
 
 def _row(each: Seen, parents: list, pids: list[int], held: bool, here: set[int]) -> Row:
@@ -618,21 +709,24 @@ def _row(each: Seen, parents: list, pids: list[int], held: bool, here: set[int])
         launchers.insert(0, parent.pid)
     starter, client = _started_by(parents)
     terminal = visible(safe(getattr(process, "terminal", str), None) or "") or None
-    user = visible(safe(process.username, None) or "") or None
+    user, mine = (safe(each.username, None) for each in (process, psutil.Process()))
     started = safe(process.create_time, None)
+    within = starter is not None and starter[0] in here and client
     stop = stop_advice(
         command,
         process.pid,
         (terminal or "").removeprefix("/dev/"),
-        starter,
+        f"{starter[1]} (pid {starter[0]})"
+        if starter and not re.fullmatch(SHELL, starter[1])
+        else "",
         client,
         _stop_unit(process.pid),
-        any("ipykernel" in arg for arg in argv[:4]),
     )
-    if safe(process.status, "") == psutil.STATUS_STOPPED:
+    if LINUX and safe(process.status, "") == psutil.STATUS_STOPPED:
         stop += f"; it is suspended: wake it first (fg, or kill -CONT {process.pid})"
-    if user not in (None, safe(psutil.Process().username, None)):
-        stop += f" (it belongs to {user}: ask them, or use sudo)"
+    if user and user != mine:
+        ask = "" if not WINDOWS and os.geteuid() == 0 else ": ask them, or use sudo"
+        stop += f" (it belongs to {visible(user, 40)}{ask})"
     return Row(
         process.pid,
         [*launchers, *sorted(pids)],
@@ -640,14 +734,14 @@ def _row(each: Seen, parents: list, pids: list[int], held: bool, here: set[int])
         visible(command.name, 70),
         ["command-line"] * bool(each.command) + ["database-open"] * held,
         command.verified,
-        user,
+        user and visible(user, 40),
         started and time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(started)),
         {"pid": starter[0], "name": starter[1]} if starter else None,
         terminal,
         stop,
         [visible(arg, CODE_LIMIT) for arg in argv],
         started and max(0.0, time.time() - started),
-        starter is not None and starter[0] in here and (client or command.role == "mcp-server"),
+        within,
     )
 
 
@@ -670,7 +764,11 @@ def _started_by(parents: list) -> tuple[tuple[int, str] | None, bool]:
 
 
 def _client(process: psutil.Process) -> str | None:
-    names = [safe(process.name, ""), *map(basename, safe(process.cmdline, [])[:2])]
+    argv = safe(process.cmdline, [])
+    program = safe(process.name, "") or basename("".join(argv[:1]))
+    names = [program]
+    if re.match("node|bun|deno|python", program):  # the script says who it is
+        names = [basename(arg) for arg in argv[1:] if not arg.startswith("-")][:1]
     words = (re.split("[^a-z]", name.lower(), maxsplit=1)[0] for name in names)
     return next((CLIENTS[word] for word in words if word in CLIENTS), None)
 
@@ -678,11 +776,15 @@ def _client(process: psutil.Process) -> str | None:
 def _is_launcher(process: psutil.Process) -> bool:
     argv = safe(process.cmdline, [])
     program = basename(argv[0]).lower().removesuffix(".exe") if argv else ""
-    return program in LAUNCHERS or (re.fullmatch(SHELL, program) is not None and "-c" in argv[1:3])
+    if re.fullmatch(SHELL, program):  # one that runs a command or a script, not a prompt
+        return any(re.fullmatch(r"-\w*c|/c|[^-].*", arg, re.S) for arg in argv[1:])
+    return program in LAUNCHERS
 
 
 def _stop_unit(pid: int) -> str:
     """The command that stops the container or the systemd service of a process, or ''."""
+    if not LINUX:
+        return ""
     try:
         with open(f"/proc/{pid}/cgroup", "rb") as file, open("/proc/self/cgroup", "rb") as own:
             groups = file.read().decode("ascii", "replace")
@@ -692,7 +794,9 @@ def _stop_unit(pid: int) -> str:
         return ""
     if match := re.search(r"(docker|libpod)[-/]([0-9a-f]{12})[0-9a-f]{52}", groups):
         return f"{'podman' if match[1] == 'libpod' else 'docker'} stop {match[2]}"
-    if match := re.search(r"/([\w@.:-]+\.service)$", groups, re.M):
+    match = re.search(r"/([\w@.:-]+\.service)$", groups, re.M)
+    # A login, a scheduler or a desktop runs other things too.
+    if match and not re.match(r"(ssh|cron|at)d?\b|dbus|docker|containerd|gdm|app-|org\.", match[1]):
         return f"{'systemctl --user' if '/user@' in groups else 'sudo systemctl'} stop {match[1]}"
     return ""
 
@@ -707,39 +811,34 @@ def visible(text: str, limit: int = 1000) -> str:
 
 
 def stop_advice(
-    command: Command,
-    pid: int,
-    terminal: str,
-    starter: tuple[int, str] | None,
-    client: bool,
-    unit: str,
-    notebook: bool,
+    command: Command, pid: int, terminal: str, starter: str, client: bool, unit: str
 ) -> str:
-    """What to do about one live process, in words a person can follow."""
+    """What to do about one live process, in words a person can follow.
+
+    `starter`: what answers for it, as "name (pid 1)", unless that is a shell; `client`: it is an
+    MCP client. `unit`: the command that stops its service or container.
+    """
     kill = f"taskkill /PID {pid} /F" if WINDOWS else f"kill {pid}"
-    by_hand = f"Ctrl-C in {terminal}" if terminal else kill
-    owner = f"{starter[1]} (pid {starter[0]})" if starter else ""
-    if client and command.role == "mcp-server":
-        return f"quit {owner}; it starts the server again if you only kill it"
+    by_hand = f"Ctrl-C in {terminal}, or {kill}" if terminal else kill
+    if "ipykernel" in command.name:
+        return "shut down this notebook's kernel, in Jupyter or in your editor"
+    if starter and command.role == "mcp-server":
+        return f"quit {starter}; it starts the server again if you only kill it"
     if client and command.role == "index":
-        return f"quit {owner}; it indexes after each edit"
-    if client and not terminal:
-        return f"quit {owner}, which started it"
+        return f"quit {starter}; it indexes after each edit"
+    if client:
+        return f"quit {starter}, which started it"
+    if unit:
+        return f"{unit}   (if you only kill it, it may be started again)"
     if command.name in ("mm web", "memtomem web"):
         return f"mm web stop   (memtomem before 0.2.2: {by_hand})"
-    if notebook:
-        return "shut down this notebook's kernel in Jupyter"
-    if unit and not terminal:
-        return f"{unit}   (if you only kill it, it may be started again)"
-    if command.role in ("index", "cli", "embedding-reset"):
-        return f"let it finish, or {by_hand}"
     if terminal and command.role == "shell":
         return f"type quit in {terminal}"
     if terminal and command.name.startswith("sqlite"):
         return f"type .quit in {terminal}"
-    if terminal or not starter:
-        return by_hand
-    return f"quit {owner}, which started it, or {kill}"
+    if command.role in ("index", "cli", "embedding-reset"):
+        return f"let it finish, or {by_hand}"
+    return by_hand
 
 
 def as_json(result: Result, verbose: bool) -> str:
@@ -758,7 +857,7 @@ def as_text(result: Result, verbose: bool) -> str:
     """The report for people: at most 80 columns, but for long paths and --verbose."""
     if result.verdict == "unknown":
         cause, _, remedy = (result.reason or "").partition("; ")
-        lines = [f"mm-preflight: unknown, refused: {cause}", *([f"  {remedy}"] if remedy else [])]
+        lines = wrap(f"mm-preflight: unknown, refused: {cause}", "") + wrap(remedy, "  ")
     elif result.verdict == "clear":
         part = f", {result.uninspected} of them only in part" if result.uninspected else ""
         lines = [f"mm-preflight: clear, no live mm process ({result.examined} examined{part})"]
@@ -766,13 +865,12 @@ def as_text(result: Result, verbose: bool) -> str:
         many = len(result.processes) != 1
         noun = f"{len(result.processes)} mm processes are" if many else "1 mm process is"
         lines = [f"mm-preflight: refused, {noun} alive", "", *_table(result.processes, verbose)]
-        lines += [
-            "",
-            f"While {'one of these' if many else 'it'} runs, `mm embedding-reset` leaves vectors"
-            " of two models in one",
-            "database, and nothing tells them apart afterwards.",
-            f"Stop {'them' if many else 'it'}, then run this again.",
-        ]
+        subject, them = ("one of these", "them") if many else ("it", "it")
+        why = (
+            f"While {subject} runs, `mm embedding-reset` leaves vectors of two models in one "
+            "database, and nothing tells them apart afterwards."
+        )
+        lines += ["", *wrap(why, ""), f"Stop {them}, then run this again."]
         within = sorted({row.started_by["name"] for row in result.processes if row.within})
         for name in within:
             lines += wrap(
@@ -806,7 +904,8 @@ def _table(rows: list[Row], verbose: bool) -> list[str]:
 def _what(row: Row) -> str:
     if row.role == "mcp-server":
         return "MCP server"
-    return f"{row.command}, database open" if row.role == "database" else row.command
+    text = f"{row.command}, database open" if row.role == "database" else row.command
+    return text if len(text) <= 32 else text[:31] + "…"
 
 
 def _line(row: Row, width: int) -> str:
@@ -829,7 +928,12 @@ def wrap(text: str, indent: str) -> list[str]:
     import textwrap
 
     return textwrap.wrap(
-        text, 80, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
+        text,
+        80,
+        initial_indent=indent,
+        subsequent_indent=indent or "  ",
+        break_on_hyphens=False,
+        break_long_words=False,
     )
 
 
@@ -854,7 +958,10 @@ def check(option: str | None = None) -> Result:
             results.append(Result("unknown", reason))
 
     thread = threading.Thread(target=look, daemon=True)
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError as error:  # a limit on threads or memory
+        return Result("unknown", f"{error}; end something, and run this again")
     end = time.monotonic() + SCAN_SECONDS
     while not results and thread.is_alive() and time.monotonic() < end:
         thread.join(0.1)  # in steps: on Windows, a longer wait does not hear Ctrl-C
@@ -862,11 +969,16 @@ def check(option: str | None = None) -> Result:
     return results[0] if results else Result("unknown", late)
 
 
-def wait(option: str | None, seconds: float) -> Result:
+def wait(option: str | None, seconds: float, quiet: bool = False) -> Result:
     """Look again until clear for CLEAR_SECONDS in a row, or until `seconds` are over."""
+    if psutil is None or not find_database(option):  # raises Unknown: no use in waiting for that
+        return check(option)
     end = time.monotonic() + seconds
     clear_since = None
-    live = sys.stderr and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    live = not (
+        quiet or WINDOWS or os.environ.get("TERM") == "dumb"
+    )  # a Windows console may be, too
+    live = live and sys.stderr is not None and sys.stderr.isatty()
     shown = 0
     while True:
         result = check(option)
@@ -935,7 +1047,10 @@ def main(argv: list[str] | None = None) -> int:
     try:
         try:
             options = _parser().parse_args(argv)
-            result = check(options.db) if options.wait is None else wait(options.db, options.wait)
+            if options.wait is None:
+                result = check(options.db)
+            else:
+                result = wait(options.db, options.wait, options.quiet)
         except Unknown as error:  # a usage error
             options = argparse.Namespace(json="--json" in argv, quiet=False, verbose=False)
             result = Result("unknown", visible(str(error)))
@@ -949,7 +1064,10 @@ def main(argv: list[str] | None = None) -> int:
         return 130
     except SystemExit as stop:  # --help and --version
         return stop.code or 0
-    except OSError:  # what was asked for could not be printed
+    except Exception as error:  # what was asked for could not be printed, or worse
+        with suppress(Exception):
+            name = type(error).__name__
+            write(sys.stderr, f"mm-preflight: unknown, refused: internal error: {name}\n")
         return 2
 
 
