@@ -758,8 +758,9 @@ def _started_by(parents: list) -> tuple[tuple[int, str] | None, bool]:
             break
         if not _is_launcher(parent):
             first = first or (parent.pid, visible(name, 32))
-            if re.fullmatch(SHELL, name):
-                break  # a person typed it: what is above the shell does not matter
+            options = (arg.startswith("-") for arg in safe(parent.cmdline, [])[1:])
+            if re.fullmatch(SHELL, name) and all(options):
+                break  # a prompt: a person typed it, and what is above does not matter
     return first, False
 
 
@@ -776,9 +777,8 @@ def _client(process: psutil.Process) -> str | None:
 def _is_launcher(process: psutil.Process) -> bool:
     argv = safe(process.cmdline, [])
     program = basename(argv[0]).lower().removesuffix(".exe") if argv else ""
-    if re.fullmatch(SHELL, program):  # one that runs a command or a script, not a prompt
-        return any(re.fullmatch(r"-\w*c|/c|[^-].*", arg, re.S) for arg in argv[1:])
-    return program in LAUNCHERS
+    command = re.fullmatch(SHELL, program) and any(re.fullmatch("-[a-z]*c|/c", arg) for arg in argv)
+    return program in LAUNCHERS or bool(command)
 
 
 def _stop_unit(pid: int) -> str:
@@ -931,7 +931,7 @@ def wrap(text: str, indent: str) -> list[str]:
         text,
         80,
         initial_indent=indent,
-        subsequent_indent=indent or "  ",
+        subsequent_indent=indent,
         break_on_hyphens=False,
         break_long_words=False,
     )

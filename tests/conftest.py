@@ -1,0 +1,401 @@
+"""What the tests share: a stand-in memtomem, processes that are always reaped, and the check.
+
+The machine that runs the tests may run a real memtomem too. So no test says that the machine is
+clear: it asks about the PIDs it started, narrows the table to them (`only`), or has a PID namespace
+of its own (`own_world`).
+"""
+
+from __future__ import annotations
+
+import configparser
+import contextlib
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+import venv
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+import pytest
+from hypothesis import settings
+
+ROOT = Path(__file__).parent.parent
+SCRIPT = ROOT / "scripts" / "mm_preflight.py"
+STAND_IN = Path(__file__).parent / "stand_in"
+sys.path.insert(0, str(SCRIPT.parent))
+
+import mm_preflight  # noqa: E402  (it lies in scripts/, and need not be installed)
+
+settings.register_profile("here", deadline=None, print_blob=True)
+settings.load_profile("here")
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's /proc and its tools")
+posix = pytest.mark.skipif(os.name == "nt", reason="on Windows pip writes .exe launchers")
+SECONDS = 20  # how long anything is waited for
+
+
+def until(true, what: str):
+    """Poll until `true()` holds, and return it; fail in words if it never does."""
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end:
+        if found := true():
+            return found
+        time.sleep(0.01)
+    pytest.fail(f"waited {SECONDS} s in vain: {what}")
+
+
+class Environment(NamedTuple):
+    """The throwaway environment: its programs, its interpreter, its packages."""
+
+    bin: Path
+    python: str
+    library: Path
+
+    def program(self, name: str) -> str:
+        return str(self.bin / name)
+
+
+def write_script(path: Path, interpreter: str, target: str) -> None:
+    """A console script with the text pip gives it; `interpreter` is all that follows `#!`."""
+    module, _, function = target.partition(":")
+    path.write_text(
+        f"#!{interpreter}\n"
+        "# -*- coding: utf-8 -*-\n"
+        "import re\n"
+        "import sys\n"
+        f"from {module} import {function}\n"
+        "if __name__ == '__main__':\n"
+        "    sys.argv[0] = re.sub(r'(-script\\.pyw|\\.exe)?$', '', sys.argv[0])\n"
+        f"    sys.exit({function}())\n"
+    )
+    path.chmod(0o755)
+
+
+@pytest.fixture(scope="session")
+def public():
+    """A folder that every user may read, unlike pytest's own."""
+    with tempfile.TemporaryDirectory(prefix="preflight-tests-") as folder:
+        os.chmod(folder, 0o755)
+        yield Path(os.path.realpath(folder))
+
+
+@pytest.fixture(scope="session")
+def stand_in(public) -> Environment:
+    """The stand-in memtomem in an environment of its own, installed the way pip does it."""
+    folder = public / "environment"
+    venv.create(folder, symlinks=os.name != "nt", with_pip=False)
+    scheme = {"base": str(folder), "platbase": str(folder)}
+    library = Path(sysconfig.get_path("purelib", "venv", scheme))
+    shutil.copytree(STAND_IN, library, dirs_exist_ok=True)
+    # mm embedding-reset may import the preflight, and that needs psutil.
+    psutil_home = Path(psutil.__file__).parent.parent
+    (library / "preflight.pth").write_text(f"{SCRIPT.parent}\n{psutil_home}\n")
+    programs = Path(sysconfig.get_path("scripts", "venv", scheme))
+    python = str(programs / ("python.exe" if os.name == "nt" else "python"))
+    entry_points = configparser.ConfigParser()
+    entry_points.read(STAND_IN / "entry_points.txt")
+    for name, target in entry_points["console_scripts"].items():
+        write_script(programs / name, python, target)
+    return Environment(programs, python, library)
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch) -> Path:
+    """A home folder of the test's own, with an empty memtomem database in WAL mode."""
+    (tmp_path / ".memtomem").mkdir()
+    (tmp_path / ".memtomem" / "memtomem.db").touch()
+    for name in list(os.environ):
+        if name.lower().startswith(("memtomem_", "stand_in")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def database(home) -> Path:
+    return home / ".memtomem" / "memtomem.db"
+
+
+@pytest.fixture
+def start(home, stand_in):
+    """Start a process; the PID of the program that says `ready`, or of what was started.
+
+    `ready=False`: it says nothing, and is waited for until the table shows its arguments.
+    """
+    started: list[subprocess.Popen] = []
+    announced: list[int] = []
+
+    def start(*argv, ready=True, executable=None, env=None, cwd=None, **options) -> int:
+        process = subprocess.Popen(
+            [os.fspath(arg) if not isinstance(arg, bytes) else arg for arg in argv],
+            executable=executable,
+            env=environment(stand_in, home) | (env or {}),
+            cwd=cwd or home,
+            stdin=options.pop("stdin", subprocess.PIPE),
+            stdout=subprocess.PIPE,
+            stderr=options.pop("stderr", None),
+            start_new_session=True,
+            **options,
+        )
+        started.append(process)
+        if ready:
+            announced.append(announcement(process))
+            return announced[-1]
+        seen = psutil.Process(process.pid)
+        until(lambda: seen.cmdline() and seen.cmdline() != psutil.Process().cmdline(), argv)
+        return process.pid
+
+    def next_announcement() -> int:
+        announced.append(announcement(started[-1]))
+        return announced[-1]
+
+    start.next_announcement = next_announcement
+    yield start
+    family = set(announced)
+    for process in started:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            family |= {each.pid for each in psutil.Process(process.pid).children(recursive=True)}
+    for process in started:
+        with contextlib.suppress(OSError):
+            os.killpg(process.pid, signal.SIGKILL) if os.name != "nt" else process.kill()
+    for pid in family - {process.pid for process in started}:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            psutil.Process(pid).kill()
+    for process in started:
+        process.wait(SECONDS)
+        for stream in (process.stdin, process.stdout, process.stderr):
+            if stream:
+                with contextlib.suppress(OSError):
+                    stream.close()
+
+
+def environment(stand_in: Environment, home: Path) -> dict[str, str]:
+    """A bare environment, as of a login: nothing of the test runner's."""
+    kept = ("SYSTEMROOT", "COMSPEC", "TEMP", "TMP", "LANG")
+    path = f"{stand_in.bin}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    return {name: os.environ[name] for name in kept if name in os.environ} | {
+        "PATH": path,
+        "HOME": str(home),
+        "USERPROFILE": str(home),
+    }
+
+
+def announcement(process: subprocess.Popen) -> int:
+    """The PID in the next `ready PID` that a process, or one it started, says."""
+    line = b""
+    while not (line.startswith(b"ready") and line.endswith(b"\n")):
+        line = b"" if line.endswith(b"\n") else line
+        if not select.select([process.stdout], [], [], SECONDS)[0]:
+            pytest.fail(f"{process.args} is not ready after {SECONDS} s")
+        if not (byte := os.read(process.stdout.fileno(), 1)):
+            pytest.fail(f"{process.args} ended before it was ready")
+        line += byte
+    return int(line.split()[1])
+
+
+@pytest.fixture
+def kill():
+    """End a process, and wait until it is gone or a zombie."""
+
+    def kill(pid: int, sign: int = signal.SIGTERM) -> None:
+        process = psutil.Process(pid)
+        os.kill(pid, sign)
+
+        def ended() -> bool:
+            try:
+                return process.status() == psutil.STATUS_ZOMBIE
+            except psutil.NoSuchProcess:
+                return True
+
+        until(ended, f"the end of {pid}")
+
+    return kill
+
+
+class Report(NamedTuple):
+    """What one run of the check printed, and its exit status."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+    @property
+    def json(self) -> dict:
+        return json.loads(self.stdout)
+
+    def of(self, *pids: int) -> list[dict]:
+        """The rows that name one of these PIDs; the machine may have others."""
+        rows = [row for row in self.json["processes"] if set(row["pids"]) & set(pids)]
+        assert self.status == (1 if self.json["processes"] else self.status)
+        return rows
+
+
+@pytest.fixture
+def preflight(home, stand_in):
+    """Run the check as a program of its own."""
+
+    def preflight(*options, python=sys.executable, script=SCRIPT, env=None, **settings) -> Report:
+        done = subprocess.run(
+            [python, script, *options],
+            env=environment(stand_in, home) | (env or {}),
+            capture_output=True,
+            **{"timeout": 60, **settings},
+        )
+        streams = (each.decode("utf-8", "surrogateescape") for each in (done.stdout, done.stderr))
+        return Report(done.returncode, *streams)
+
+    return preflight
+
+
+@pytest.fixture
+def only(monkeypatch):
+    """Narrow the process table to these PIDs and the check itself: then `clear` can be asserted."""
+
+    def only(*pids: int) -> None:
+        monkeypatch.setattr(mm_preflight.psutil, "pids", lambda: sorted({1, os.getpid(), *pids}))
+
+    return only
+
+
+@pytest.fixture
+def in_process(home, capfd):
+    """Call main() in this process."""
+
+    def in_process(*options) -> Report:
+        capfd.readouterr()
+        status = mm_preflight.main(list(map(os.fspath, options)))
+        return Report(status, *capfd.readouterr())
+
+    return in_process
+
+
+@pytest.fixture(scope="session")
+def own_world():
+    """What to put before an argv to run it in a PID namespace of its own, where it is alone."""
+    plain = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    for prefix in (plain, [*plain, "--user", "--map-root-user"]):
+        with contextlib.suppress(OSError):
+            if subprocess.run([*prefix, "true"], capture_output=True).returncode == 0:
+                return prefix
+    pytest.skip("this machine allows no PID namespace")
+
+
+PRELUDE = """
+import json, os, signal, subprocess, sys, time
+NAMES = json.loads(sys.argv[1])
+globals().update(NAMES)
+
+def spawn(*argv, **options):
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, **options)
+    while not process.stdout.readline().startswith(b"ready"):
+        assert process.poll() is None, argv
+    return process
+
+def check(*options, python=sys.executable, script=None, **settings):
+    argv = [python, script or SCRIPT, *options]
+    done = subprocess.run(argv, capture_output=True, text=True, **settings)
+    return {"status": done.returncode, "stdout": done.stdout, "stderr": done.stderr}
+"""
+
+
+@pytest.fixture
+def world(own_world, stand_in, home):
+    """Run Python code alone in a PID namespace: there, a verdict is about nothing else.
+
+    The code finds `spawn`, `check` and the names it is given, and sets `result`.
+    """
+
+    def world(code: str, *, before=(), **names):
+        names = {"SCRIPT": str(SCRIPT), "MM": stand_in.program("mm"), **names}
+        source = f"{PRELUDE}\n{code}\nprint(json.dumps(result))"
+        done = subprocess.run(
+            [*own_world, *before, sys.executable, "-c", source, json.dumps(names)],
+            env=environment(stand_in, home),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
+
+    return world
+
+
+@pytest.fixture(scope="session")
+def root():
+    """Skip unless the tests may start processes of other users."""
+    if os.name == "nt" or os.getuid() != 0:
+        pytest.skip("only root can start processes of another user")
+
+
+@pytest.fixture(scope="session")
+def nobody(root, public):
+    """Another user's ID, and a Python that this user may run (with psutil in PYTHONPATH)."""
+    import pwd
+
+    user = pwd.getpwnam("nobody").pw_uid
+    for python in (sys.executable, "/usr/bin/python3"):
+        command = [python, "-c", "import sys; assert sys.version_info >= (3, 11); import psutil"]
+        path = {"PYTHONPATH": str(Path(psutil.__file__).parent.parent)}
+        with contextlib.suppress(OSError):
+            if subprocess.run(command, user=user, env=path, capture_output=True).returncode == 0:
+                return Other(user, python, path)
+    pytest.skip("no Python that another user may run")
+
+
+class Other(NamedTuple):
+    """Another user, and how that user runs Python with psutil."""
+
+    uid: int
+    python: str
+    env: dict[str, str]
+
+    def at(self, home: Path, **more: str) -> dict:
+        """How to start a process as this user, in a home that `shared` made."""
+        path = f"{home / 'library'}{os.pathsep}{self.env['PYTHONPATH']}"
+        env = {"HOME": str(home), "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"} | more
+        return {"user": self.uid, "group": self.uid, "extra_groups": [], "env": env, "cwd": home}
+
+
+@pytest.fixture
+def shared(public, nobody) -> Path:
+    """A home that another user may use, with a database of root's, an `mm` and the check."""
+    with tempfile.TemporaryDirectory(dir=public) as folder:
+        home = Path(folder)
+        (home / ".memtomem").mkdir()
+        (home / ".memtomem" / "memtomem.db").touch()
+        shutil.copytree(STAND_IN, home / "library")
+        shutil.copy(SCRIPT, home)
+        write_script(home / "mm", nobody.python, "memtomem.cli:cli")
+        for path in [home, *home.rglob("*")]:
+            path.chmod(0o755)
+        yield home
+
+
+@pytest.fixture
+def shell_as(tmp_path_factory):
+    """A shell under another name, as a launcher or a client: it runs its arguments and waits.
+
+    Returns what stands before the arguments: the link to the shell, and a script in the folder
+    `cwd`. So `uv run mm web` has the very argv of the real `uv`.
+    """
+    shell = shutil.which("bash") or shutil.which("sh")
+
+    def shell_as(name: str | bytes, script: str, text: str = '"$@"\nexit\n') -> dict:
+        folder = tmp_path_factory.mktemp("launcher")
+        link = os.path.join(os.fsencode(folder), os.fsencode(name))
+        os.symlink(shell, link)
+        (folder / script).write_text(text)
+        return {"executable": link, "cwd": folder}
+
+    return shell_as

@@ -1,0 +1,583 @@
+"""What the check prints: for people, as JSON, while it waits; and the exit statuses it promises."""
+
+import datetime
+import os
+import re
+import select
+import shlex
+import signal
+import subprocess
+import sys
+import time
+
+import mm_preflight
+import psutil
+import pytest
+from conftest import ROOT, SCRIPT, environment, linux, posix, until
+from hypothesis import given
+from hypothesis import strategies as st
+from mm_preflight import EXIT_CODES, Unknown, check, visible, write
+
+SECRET = "sk-live-0123456789"
+STAY = "import os, time; print('ready', os.getpid(), flush=True); time.sleep(120)\n"
+LIBRARY = f"import memtomem; connection = memtomem.open_database()\n{STAY}"
+
+# ---- secrets ------------------------------------------------------------------------------------
+
+# Every place of an argv where a key may stand; {s} is the key.
+SECRETIVE = {
+    "server": "memtomem-server --api-key {s}",
+    "server-joined": "memtomem-server --api-key={s}",
+    "bare-word": "mm {s}",
+    "before-the-command": "mm --api-key {s} web",
+    "behind-the-command": "mm web --token {s} {s}",
+    "index": "mm index {s}",
+    "module": "{python} -m memtomem.server --api-key {s}",
+    "module-name": "{python} -m memtomem.server --module={s}",
+    "option-value": "{python} -X {s} -W ignore::{s} -m memtomem.server",
+    "daemon": ["{python}", "-c", "from memtomem.cli import cli; cli()", "web", "--key", "{s}"],
+    "code": ["{python}", "-c", "key = '{s}'\nfrom memtomem.server import main; main()"],
+    "uvicorn": "uvicorn memtomem.web.app:app --key {s}",
+    "library": "{python} app.py --key {s}",
+    "library-code": ["{python}", "-c", f"key = '{{s}}'\n{LIBRARY}"],
+    "launcher": "uv run --index https://ana:{s}@host mm shell",
+    "shell": "sh -c 'KEY={s} mm shell {s}; exit'",
+}
+
+
+@pytest.fixture
+def secretive(start, stand_in, home, shell_as):
+    """Start a row of SECRETIVE."""
+
+    def secretive(name: str) -> int:
+        (home / "app.py").write_text(LIBRARY)
+        argv = SECRETIVE[name]
+        argv = shlex.split(argv) if isinstance(argv, str) else argv
+        argv = [arg.replace("{s}", SECRET).replace("{python}", stand_in.python) for arg in argv]
+        if argv[0] == "uv":
+            return start(*argv, **shell_as("uv", "run", 'shift 2\n"$@"\nexit\n'))
+        return start(*argv)
+
+    return secretive
+
+
+@posix
+@pytest.mark.parametrize("name", SECRETIVE)
+def test_secrets_stay_secret(secretive, preflight, name):
+    pid = secretive(name)
+    report = preflight("--json")
+    assert len(report.of(pid)) == 1
+    text = preflight()
+    assert str(pid) in text.stderr
+    for stream in (report.stdout, report.stderr, text.stdout, text.stderr):
+        assert SECRET not in stream
+    if name not in ("launcher", "shell"):
+        assert SECRET in " ".join(preflight("--json", "--verbose").of(pid)[0]["argv"])
+        assert SECRET in preflight("--verbose").stderr
+
+
+@posix
+def test_secrets_of_a_client_and_of_a_database(start, shell_as, home, preflight):
+    """A client's arguments hold keys too; only its name is shown."""
+    pid = start("cursor", "run", "memtomem-server", SECRET, **shell_as("cursor", "run"))
+    for options in ([], ["--json"]):
+        report = preflight(*options)
+        assert str(pid) in report.stdout + report.stderr
+        assert SECRET not in report.stdout + report.stderr
+
+
+# ---- text ---------------------------------------------------------------------------------------
+
+
+@given(st.text(), st.integers(10, 100))
+def test_visible_is_printable(text, limit):
+    shown = visible(text, limit)
+    assert shown.isprintable()
+    assert bool(shown) == bool(text)
+    if text.isprintable() and len(text) <= limit:
+        assert shown == text
+    if len(text) > limit:
+        assert "…" in shown
+
+
+@posix
+def test_report_fits_80_columns(start, stand_in, shell_as, home, preflight):
+    """Rows, advice and notes; only --verbose and long paths may be wider."""
+    (home / "app.py").write_text(LIBRARY)
+    long = "a-script-with-quite-a-long-name-that-would-fill-the-line-all-alone-if-it-were-shown.py"
+    (home / long).write_text(LIBRARY)
+    pids = [
+        start("mm", "embedding-reset"),
+        start("memtomem-server"),
+        start("uvicorn", "memtomem.web.app:app"),
+        start(stand_in.python, "app.py"),
+        start(stand_in.python, long),
+        start(stand_in.python, "-c", LIBRARY),
+        start("antigravity", "run", "mm", "shell", **shell_as("antigravity", "run")),
+        start("a-client-with-a-long-name", "r", "mm", **shell_as("a-client-with-a-long-name", "r")),
+    ]
+    os.kill(pids[0], signal.SIGSTOP)
+    report = preflight()
+    assert report.stdout == ""
+    lines = report.stderr.splitlines()
+    assert [line for line in lines if len(line) > 80] == []
+    assert lines[0] == f"mm-preflight: refused, {len(rows(lines))} mm processes are alive"
+    assert set(map(str, pids)) <= {row.split()[0] for row in rows(lines)}
+    assert sum("stop it:" in line for line in lines) == len(rows(lines))
+    assert "Stop them, then run this again." in lines
+
+
+def rows(lines: list[str]) -> list[str]:
+    return [line for line in lines if re.match(r"  \d+ ", line)]
+
+
+UNKNOWN = {
+    "usage": (["--nope"], {}),
+    "usage-wait": (["--wait", "soon"], {}),
+    "table": ([], {"pids": list}),
+    "directory": (["--db", "/"], {}),
+}
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_unknown_fits_80_columns(in_process, monkeypatch, name):
+    options, patches = UNKNOWN[name]
+    for call, fails in patches.items():
+        monkeypatch.setattr(psutil, call, fails)
+    report = in_process(*options)
+    assert report.status == 2
+    assert report.stdout == ""
+    assert report.stderr.startswith("mm-preflight: unknown, refused: ")
+    assert [line for line in report.stderr.splitlines() if len(line) > 80] == []
+
+
+def test_unknown_with_psutil_missing_fits_80_columns(in_process, monkeypatch):
+    monkeypatch.setattr(mm_preflight, "psutil", None)
+    monkeypatch.setattr(sys, "executable", "/usr/bin/python3")
+    report = in_process()
+    assert report.status == 2
+    assert [line for line in report.stderr.splitlines() if len(line) > 80] == []
+
+
+@linux
+def test_unknown_with_hidden_python_fits_80_columns(in_process, only, monkeypatch, start, stand_in):
+    pid = start(stand_in.python, "-c", STAY)
+    only(pid)
+    real = os.listdir
+
+    def fails(path):
+        if str(path).startswith(f"/proc/{pid}/fd"):
+            raise PermissionError(13, "denied")
+        return real(path)
+
+    monkeypatch.setattr(os, "listdir", fails)
+    report = in_process()
+    assert report.status == 2
+    assert str(pid) in report.stderr
+    assert [line for line in report.stderr.splitlines() if len(line) > 80] == []
+
+
+@posix
+def test_quiet(start, preflight, only, in_process):
+    pid = start("mm", "init")
+    assert preflight("--quiet") == (1, "", "")
+    only(pid)
+    assert in_process("--quiet") == (1, "", "")
+    only()
+    assert in_process("--quiet") == (0, "", "")
+
+
+@posix
+def test_verbose_shows_evidence_and_arguments(start, preflight, database):
+    pid = start("mm", "web", "--port", "18080")
+    text = preflight("--verbose").stderr
+    row = text[text.index(f"  {pid} ") :]
+    assert "evidence: command-line, database-open" in row
+    assert "web --port 18080" in row
+    assert f"database: {database}" in text
+
+
+@posix
+def test_one_process_is_not_many(start, only, in_process):
+    pid = start("mm", "init")
+    only(pid)
+    text = in_process().stderr
+    assert text.startswith("mm-preflight: refused, 1 mm process is alive\n")
+    assert "Stop it, then run this again." in text
+
+
+# ---- JSON ---------------------------------------------------------------------------------------
+
+# The contract's example: keys in their order, and the types a value may have.
+REPORT = {
+    "schema_version": int,
+    "verdict": str,
+    "reason": (str, type(None)),
+    "database": (str, type(None)),
+    "examined": int,
+    "uninspected": int,
+    "other_users": list,
+    "blind_spots": list,
+    "processes": list,
+}
+PROCESS = {
+    "pid": int,
+    "pids": list,
+    "role": str,
+    "command": str,
+    "evidence": list,
+    "verified": bool,
+    "user": (str, type(None)),
+    "started": (str, type(None)),
+    "started_by": (dict, type(None)),
+    "terminal": (str, type(None)),
+    "stop": str,
+}
+ROLES = {"web", "mcp-server", "index", "shell", "embedding-reset", "cli", "database"}
+
+
+def assert_shape(report: dict, verbose: bool = False) -> None:
+    assert_types(report, REPORT)
+    assert report["schema_version"] == 1
+    assert report["verdict"] in {"clear", "live", "unknown"}
+    assert (report["reason"] is None) == (report["verdict"] != "unknown")
+    assert (report["processes"] != []) == (report["verdict"] == "live")
+    assert set(report["blind_spots"]) <= set(mm_preflight.BLIND_SPOTS)
+    for process in report["processes"] + report["other_users"]:
+        assert_types(process, PROCESS | ({"argv": list} if verbose else {}))
+        assert process["pid"] in process["pids"]
+        assert process["role"] in ROLES
+        assert set(process["evidence"]) <= {"command-line", "database-open"}
+        assert process["evidence"]
+        if process["started_by"]:
+            assert_types(process["started_by"], {"pid": int, "name": str})
+        if process["started"]:
+            assert datetime.datetime.fromisoformat(process["started"]).tzinfo is not None
+
+
+def assert_types(found: dict, expected: dict) -> None:
+    assert list(found) == list(expected)
+    wrong = {key: found[key] for key, kind in expected.items() if not isinstance(found[key], kind)}
+    assert wrong == {}
+
+
+@posix
+@pytest.mark.parametrize("verbose", [False, True], ids=["brief", "verbose"])
+def test_json_live(start, shell_as, home, stand_in, preflight, verbose):
+    (home / "app.py").write_text(LIBRARY)
+    start("mm", "web")
+    start("memtomem-server", "--api-key", SECRET)
+    start(stand_in.python, "app.py")
+    start("cursor", "run", "memtomem-server", **shell_as("cursor", "run"))
+    report = preflight("--json", *["--verbose"] * verbose)
+    assert report.status == 1
+    assert report.stderr == ""
+    assert report.stdout.isascii()
+    assert len(report.json["processes"]) >= 4
+    assert_shape(report.json, verbose)
+
+
+def test_json_clear(only, in_process):
+    only()
+    report = in_process("--json")
+    assert report.status == 0
+    assert report.stderr == ""
+    assert_shape(report.json)
+    assert report.json["examined"] == len({1, os.getpid()})
+
+
+USAGE = {
+    "option": ["--json", "--nope"],
+    "option-before": ["--nope", "--json"],
+    "word": ["--json", "word"],
+    "wait-word": ["--json", "--wait", "soon"],
+    "wait-negative": ["--json", "--wait=-1"],
+    "wait-nan": ["--json", "--wait", "nan"],
+    "wait-infinite": ["--json", "--wait", "inf"],
+    "wait-without-value": ["--json", "--wait"],
+    "db-without-value": ["--json", "--db"],
+    "abbreviated": ["--json", "--verb"],
+    "nasty": ["--json", "--\x1b[2J\u202e\udcff"],
+}
+
+
+@pytest.mark.parametrize("name", USAGE)
+def test_json_usage_error(in_process, name):
+    report = in_process(*USAGE[name])
+    assert report.status == 2
+    assert_shape(report.json)
+    assert report.json["verdict"] == "unknown"
+    assert "--help" in report.json["reason"]
+    assert "unknown" in report.stderr
+    assert {each for each in report.stderr if not each.isprintable()} <= {"\n"}
+
+
+def test_json_unknown(in_process, monkeypatch):
+    monkeypatch.setattr(psutil, "pids", list)
+    report = in_process("--json")
+    assert report.status == 2
+    assert_shape(report.json)
+
+
+def test_json_without_psutil(in_process, monkeypatch):
+    monkeypatch.setattr(mm_preflight, "psutil", None)
+    report = in_process("--json")
+    assert report.status == 2
+    assert_shape(report.json)
+    assert "pip install psutil" in report.json["reason"]
+
+
+def test_result_of_check_from_python(only, home):
+    only()
+    assert check().verdict == "clear"
+    assert check(option=str(home / "missing.db")).verdict == "unknown"
+    assert issubclass(Unknown, Exception)
+
+
+# ---- exit statuses and options ------------------------------------------------------------------
+
+
+def verdicts(text: str) -> dict[int, str]:
+    """Exit status and verdict from lines like `| 0 | clear | …` or `0  clear: …`."""
+    cells = (re.findall(r"[\w-]+", line) for line in text.splitlines())
+    return {int(words[0]): words[1] for words in cells if len(words) > 1 and words[0].isdecimal()}
+
+
+def test_exit_statuses_agree(in_process):
+    """README, --help and the code tell the same: each status with its verdict."""
+    code = {0: "clear", 1: "live", 2: "unknown"}
+    table = verdicts("\n".join(f"{status} {text}" for status, text in EXIT_CODES.items()))
+    assert {status: table[status] for status in code} == code
+    readme = [
+        line
+        for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+        if re.match(r"\| *`?\d+`? *\|", line)
+    ]
+    assert verdicts("\n".join(readme)) == table
+    report = in_process("--help")
+    assert report.status == 0
+    assert verdicts(report.stdout.partition("exit status:")[2]) == table
+    for status, text in EXIT_CODES.items():
+        assert f"{status}  {text}" in report.stdout
+        [row] = [line for line in readme if re.match(rf"\| *`?{status}\b", line)]
+        meaning = text.partition(": ")[2] or text
+        assert meaning in row
+
+
+def test_options_of_readme_are_those_of_help(in_process):
+    help_options = set(re.findall(r"(?<![\w-])--[a-z]+", in_process("--help").stdout))
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = text.partition("## Options")[2].partition("\n## ")[0]
+    table = "\n".join(line.split("|")[1] for line in section.splitlines() if line.startswith("|"))
+    assert set(re.findall(r"--[a-z]+", table)) == help_options
+
+
+def test_help_fits_80_columns(in_process, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert [line for line in in_process("--help").stdout.splitlines() if len(line) > 80] == []
+
+
+def test_version(preflight, in_process):
+    report = in_process("--version")
+    assert (report.status, report.stderr) == (0, "")
+    assert report.stdout == f"mm-preflight {mm_preflight.__version__}\n"
+    assert preflight("--version") == report
+
+
+def test_main_returns_and_never_exits(only, in_process):
+    """mm embedding-reset calls it, and goes on after it."""
+    only()
+    assert [in_process(*options).status for options in ([], ["--help"], ["--no"])] == [0, 0, 2]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8", "cp1252"])
+def test_write_to_any_encoding(tmp_path, encoding):
+    with open(tmp_path / "out", "w", encoding=encoding) as stream:
+        write(stream, "naïve 日本\n")
+    assert (tmp_path / "out").read_text(encoding=encoding).startswith("na")
+
+
+# ---- --wait -------------------------------------------------------------------------------------
+
+
+class Clock:
+    """Time that passes only where it is slept; `looks` says when what is found changes."""
+
+    def __init__(self, monkeypatch, looks: list[tuple[float, str]]):
+        self.now = 1000.0
+        self.looks = looks
+        self.count = 0
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(time, "sleep", self.sleep)
+        monkeypatch.setattr(mm_preflight, "check", self.check)
+
+    def sleep(self, seconds: float) -> None:
+        assert seconds >= 0
+        self.now += max(seconds, 0.001)
+
+    def check(self, option=None):
+        self.count += 1
+        self.now += 0.1
+        since = self.now - 1000.0
+        verdict = [verdict for start, verdict in self.looks if start <= since][-1]
+        reason = "because" if verdict == "unknown" else None
+        return mm_preflight.Result(verdict, reason)
+
+    @property
+    def passed(self) -> float:
+        return self.now - 1000.0
+
+
+@pytest.mark.parametrize(
+    "looks, seconds, expected, passed",
+    [
+        ([(0, "clear")], "0", 0, 2.0),
+        ([(0, "clear")], "30", 0, 2.0),
+        ([(0, "live"), (5, "clear")], "30", 0, 7.0),
+        ([(0, "live"), (5, "clear"), (6, "live"), (9, "clear")], "30", 0, 11.0),
+        ([(0, "clear"), (1.5, "live"), (2, "clear")], "30", 0, 4.0),
+        ([(0, "clear"), (1.5, "unknown"), (2, "clear")], "30", 0, 4.0),
+        ([(0, "live")], "7", 1, 7.0),
+        ([(0, "live")], "0", 1, 0.0),
+        ([(0, "unknown")], "7", 2, 7.0),
+        ([(0, "live"), (6, "clear"), (7.5, "live")], "7", 1, 7.5),
+    ],
+    ids=[
+        "clear-at-once",
+        "clear-before-the-end",
+        "becomes-clear",
+        "restarts",
+        "restarts-within-2-s",
+        "unknown-for-a-moment",
+        "time-over",
+        "no-time",
+        "unknown",
+        "restarts-after-the-end",
+    ],
+)
+def test_wait(monkeypatch, in_process, looks, seconds, expected, passed):
+    """Clear for 2 s in a row: an MCP client starts its server again within a second or so."""
+    clock = Clock(monkeypatch, looks)
+    report = in_process("--wait", seconds, "--quiet")
+    assert report.status == expected
+    assert passed <= clock.passed <= passed + 1.2
+    assert clock.count < 200
+
+
+WAITS = """
+servers = [spawn(os.path.join(os.path.dirname(MM), 'memtomem-server')), spawn(MM, 'shell')]
+waiting = subprocess.Popen([sys.executable, SCRIPT, '--wait', '30'], stdout=subprocess.PIPE,
+                           stderr=subprocess.PIPE, text=True)
+for server in servers:
+    time.sleep(0.3)
+    server.kill()
+    server.wait()
+killed = time.monotonic()
+stdout, stderr = waiting.communicate(timeout=30)
+result = [waiting.returncode, stdout, stderr, time.monotonic() - killed]
+"""
+
+
+@linux
+def test_wait_becomes_clear(world):
+    """Not on a terminal it holds its peace until the end."""
+    status, stdout, stderr, seconds = world(WAITS)
+    assert status == 0
+    assert stdout.startswith("mm-preflight: clear")
+    assert stderr == ""
+    assert 2.0 <= seconds < 5.0
+
+
+@posix
+def test_wait_time_over(start, preflight):
+    pid = start("mm", "shell")
+    begin = time.monotonic()
+    report = preflight("--wait", "1", "--json")
+    assert 1 <= time.monotonic() - begin < 5
+    assert report.status == 1
+    assert report.of(pid)[0]["command"] == "mm shell"
+    assert report.stderr == ""
+
+
+@pytest.fixture
+def on_terminal(home, stand_in):
+    """Run the check with a pseudo-terminal as its standard error."""
+    import pty
+
+    main, other = pty.openpty()
+    runs = []
+
+    def on_terminal(*options, **env):
+        argv = [sys.executable, SCRIPT, *options]
+        env = environment(stand_in, home) | {"TERM": "xterm"} | env
+        runs.append(subprocess.Popen(argv, env=env, stderr=other, stdout=subprocess.PIPE))
+        return runs[-1], main
+
+    yield on_terminal
+    for run in runs:
+        run.kill()
+        run.wait()
+        run.stdout.close()
+    os.close(main)
+    os.close(other)
+
+
+class Screen:
+    """What a terminal shows, as far as the check uses it: lines, up and clear."""
+
+    def __init__(self, terminal: int):
+        self.terminal = terminal
+        self.text = ""
+
+    @property
+    def lines(self) -> list[str]:
+        while select.select([self.terminal], [], [], 0)[0]:
+            self.text += os.read(self.terminal, 65536).decode()
+        lines: list[str] = []
+        for part in re.split(r"(\x1b\[\d+F\x1b\[J)", self.text.replace("\r\n", "\n")):
+            if match := re.fullmatch(r"\x1b\[(\d+)F\x1b\[J", part):
+                lines = lines[: len(lines) - int(match[1])]
+            else:
+                assert "\x1b" not in part
+                lines += part.splitlines()
+        return lines
+
+    def shows(self, pid: int) -> bool:
+        return any(re.search(rf"\b{pid}\b", line) for line in self.lines)
+
+
+@posix
+def test_wait_on_a_terminal_shows_the_list_shrinking(start, kill, on_terminal):
+    first, second = start("mm", "web"), start("memtomem-server")
+    run, terminal = on_terminal("--wait", "60")
+    screen = Screen(terminal)
+    until(lambda: screen.shows(first) and screen.shows(second), "both")
+    assert all(len(line) < 80 for line in screen.lines)
+    kill(first)
+    until(lambda: not screen.shows(first), "the first to go")
+    assert screen.shows(second)
+    kill(second)
+    until(lambda: not screen.shows(second), "the second to go")
+    run.send_signal(signal.SIGINT)
+    assert run.wait(10) in (130, 0)
+
+
+@posix
+def test_wait_on_a_dumb_terminal_says_nothing(start, on_terminal):
+    pid = start("mm", "web")
+    run, terminal = on_terminal("--wait", "0.5", TERM="dumb")
+    assert run.wait(20) == 1
+    text = Screen(terminal)
+    assert text.lines[0].startswith("mm-preflight: refused")
+    assert text.shows(pid)
+
+
+@posix
+def test_wait_interrupted(start, on_terminal):
+    pid = start("mm", "web")
+    run, terminal = on_terminal("--wait", "60")
+    screen = Screen(terminal)
+    until(lambda: screen.shows(pid), "the process")
+    run.send_signal(signal.SIGINT)
+    assert run.wait(10) == 130
+    assert not any("Traceback" in line for line in screen.lines)
