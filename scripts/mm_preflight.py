@@ -831,7 +831,7 @@ def stop_advice(
     if unit:
         return f"{unit}   (if you only kill it, it may be started again)"
     if command.name in ("mm web", "memtomem web"):
-        return f"mm web stop   (memtomem before 0.2.2: {by_hand})"
+        return f"mm web stop   (memtomem before 0.2.2: {by_hand.split(',')[0]})"
     if terminal and command.role == "shell":
         return f"type quit in {terminal}"
     if terminal and command.name.startswith("sqlite"):
@@ -937,6 +937,92 @@ def wrap(text: str, indent: str) -> list[str]:
     )
 
 
+# ---- hook: the shell function that asks before a reset. -----------------------------------------
+
+# Each is printed for `mm` and for `memtomem`. An alias of that name would go past the function.
+POSIX_HOOK = """\
+unalias {name} 2>/dev/null || :
+function {name} {{
+  local arg= command= reset=
+  for arg in "$@"; do
+    case "$command|$arg" in
+      *"|-h" | *"|--help") reset=; break ;;
+      "|-"*) ;;
+      "|"*) command=$arg ;;
+      "embedding-reset|apply-current" | "embedding-reset|--mode=apply-current") reset=1 ;;
+    esac
+  done
+  if [ -n "$reset" ]; then
+    if ! command -v mm-preflight >/dev/null 2>&1; then
+      printf '%s\\n' "{missing}" "  {remedy}" >&2
+      return 2
+    fi
+    command mm-preflight || return $?
+  fi
+  command {name} "$@"
+}}
+"""
+FISH_HOOK = """\
+function {name} --wraps {name} --description 'memtomem; asks mm-preflight before a reset'
+    set -l command
+    set -l reset
+    for arg in $argv
+        if contains -- "$arg" -h --help
+            set reset
+            break
+        else if test -z "$command"
+            string match -q -- '-*' "$arg"; or set command "$arg"
+        else if test "$command" = embedding-reset
+            contains -- "$arg" apply-current --mode=apply-current; and set reset 1
+        end
+    end
+    if test -n "$reset"
+        if not command -sq mm-preflight
+            printf '%s\\n' "{missing}" "  {remedy}" >&2
+            return 2
+        end
+        command mm-preflight; or return $status
+    end
+    command {name} $argv
+end
+"""
+POWERSHELL_HOOK = """\
+Remove-Item Alias:{name} -Force -ErrorAction Ignore
+function {name} {{
+    $command = $null; $reset = $false
+    foreach ($arg in $args) {{
+        if ($arg -cin '-h', '--help') {{ $reset = $false; break }}
+        elseif ($null -eq $command) {{ if ("$arg" -notlike '-*') {{ $command = "$arg" }} }}
+        elseif ($command -ceq 'embedding-reset' -and
+            $arg -cin 'apply-current', '--mode=apply-current') {{ $reset = $true }}
+    }}
+    if ($reset) {{
+        $check = Get-Command mm-preflight -CommandType Application -ErrorAction Ignore
+        if (-not $check) {{
+            [Console]::Error.WriteLine("{missing}`n  {remedy}")
+            $global:LASTEXITCODE = 2; return
+        }}
+        & @($check)[0]
+        if ($LASTEXITCODE -ne 0) {{ return }}
+    }}
+    $program = @(Get-Command {name} -CommandType Application -ErrorAction Stop)[0]
+    if ($MyInvocation.ExpectingInput) {{ $input | & $program @args }} else {{ & $program @args }}
+}}
+"""
+HOOKS = {"bash": POSIX_HOOK, "zsh": POSIX_HOOK, "fish": FISH_HOOK, "powershell": POWERSHELL_HOOK}
+
+
+def hook(shell: str) -> str:
+    """The functions for a shell's start-up file: they ask mm-preflight before vectors are dropped.
+
+    Only `embedding-reset` with `apply-current` is checked; all else goes through as it is given.
+    """
+    missing = "mm-preflight: unknown, refused: mm-preflight is not on PATH"
+    remedy = "install it again, or take its hook out of your shell's start-up file"
+    names = ("mm", "memtomem")
+    return "".join(HOOKS[shell].format(name=n, missing=missing, remedy=remedy) for n in names)
+
+
 # ---- main: options, --wait, exit status. --------------------------------------------------------
 
 
@@ -1037,6 +1123,9 @@ def _parser() -> _Parser:
     parser.add_argument("--verbose", action="store_true", help="add evidence and full arguments")
     parser.add_argument("--wait", type=_seconds, metavar="SECONDS", help="look until clear")
     parser.add_argument("--db", metavar="PATH", help="the database, if not the configured one")
+    parser.add_argument(
+        "--hook", choices=HOOKS, metavar="SHELL", help=f"print a hook: {', '.join(HOOKS)}"
+    )
     parser.add_argument("--version", action="version", version=f"mm-preflight {__version__}")
     return parser
 
@@ -1047,6 +1136,9 @@ def main(argv: list[str] | None = None) -> int:
     try:
         try:
             options = _parser().parse_args(argv)
+            if options.hook:
+                write(sys.stdout, hook(options.hook))
+                return 0
             if options.wait is None:
                 result = check(options.db)
             else:

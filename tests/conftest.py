@@ -18,7 +18,6 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-import time
 import venv
 from pathlib import Path
 from typing import NamedTuple
@@ -26,57 +25,13 @@ from typing import NamedTuple
 import psutil
 import pytest
 from hypothesis import settings
+from support import SCRIPT, SECONDS, STAND_IN, Environment, environment, until, write_script
 
-ROOT = Path(__file__).parent.parent
-SCRIPT = ROOT / "scripts" / "mm_preflight.py"
-STAND_IN = Path(__file__).parent / "stand_in"
-sys.path.insert(0, str(SCRIPT.parent))
-
-import mm_preflight  # noqa: E402  (it lies in scripts/, and need not be installed)
+sys.path.insert(0, str(SCRIPT.parent))  # the module need not be installed
+import mm_preflight
 
 settings.register_profile("here", deadline=None, print_blob=True)
 settings.load_profile("here")
-
-linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's /proc and its tools")
-posix = pytest.mark.skipif(os.name == "nt", reason="on Windows pip writes .exe launchers")
-SECONDS = 20  # how long anything is waited for
-
-
-def until(true, what: str):
-    """Poll until `true()` holds, and return it; fail in words if it never does."""
-    end = time.monotonic() + SECONDS
-    while time.monotonic() < end:
-        if found := true():
-            return found
-        time.sleep(0.01)
-    pytest.fail(f"waited {SECONDS} s in vain: {what}")
-
-
-class Environment(NamedTuple):
-    """The throwaway environment: its programs, its interpreter, its packages."""
-
-    bin: Path
-    python: str
-    library: Path
-
-    def program(self, name: str) -> str:
-        return str(self.bin / name)
-
-
-def write_script(path: Path, interpreter: str, target: str) -> None:
-    """A console script with the text pip gives it; `interpreter` is all that follows `#!`."""
-    module, _, function = target.partition(":")
-    path.write_text(
-        f"#!{interpreter}\n"
-        "# -*- coding: utf-8 -*-\n"
-        "import re\n"
-        "import sys\n"
-        f"from {module} import {function}\n"
-        "if __name__ == '__main__':\n"
-        "    sys.argv[0] = re.sub(r'(-script\\.pyw|\\.exe)?$', '', sys.argv[0])\n"
-        f"    sys.exit({function}())\n"
-    )
-    path.chmod(0o755)
 
 
 @pytest.fixture(scope="session")
@@ -176,17 +131,6 @@ def start(home, stand_in):
             if stream:
                 with contextlib.suppress(OSError):
                     stream.close()
-
-
-def environment(stand_in: Environment, home: Path) -> dict[str, str]:
-    """A bare environment, as of a login: nothing of the test runner's."""
-    kept = ("SYSTEMROOT", "COMSPEC", "TEMP", "TMP", "LANG")
-    path = f"{stand_in.bin}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    return {name: os.environ[name] for name in kept if name in os.environ} | {
-        "PATH": path,
-        "HOME": str(home),
-        "USERPROFILE": str(home),
-    }
 
 
 def announcement(process: subprocess.Popen) -> int:
@@ -399,3 +343,19 @@ def shell_as(tmp_path_factory):
         return {"executable": link, "cwd": folder}
 
     return shell_as
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory) -> Path:
+    """The site as built. Every validation of mkdocs.yml is on, and a warning fails the build."""
+    out = tmp_path_factory.mktemp("site")
+    # Not --quiet: with it, mkdocs 1.6 lets warnings pass even when strict.
+    run = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(out)],
+        cwd=SCRIPT.parents[1],
+        env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    return out

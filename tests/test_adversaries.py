@@ -4,7 +4,6 @@ import contextlib
 import errno
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from pathlib import Path
 import mm_preflight
 import psutil
 import pytest
-from conftest import SCRIPT, environment, linux, posix
+from support import SCRIPT, environment, linux, posix
 
 pytestmark = posix
 
@@ -514,6 +513,8 @@ def test_table_that_never_answers(database, home, stand_in):
         ("psutil.Process.cmdline", ["--quiet"]),
         ("os.listdir", []),
         ("os.readlink", ["--db", str(database)]),
+        ("mm_preflight.find_database", []),  # a home on a network file system
+        ("mm_preflight.find_database", ["--wait", "1"]),
     ]
     begin = time.monotonic()
     runs = [
@@ -736,6 +737,8 @@ def test_check_changes_nothing(home, mm, preflight):
 
 def test_little_memory(preflight, mm):
     """A 300 MB limit on its address space: it still answers."""
+    import resource  # Windows has none
+
     mm("init")
     limit = 300 << 20
     settings = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit))}

@@ -13,10 +13,10 @@ import time
 import mm_preflight
 import psutil
 import pytest
-from conftest import ROOT, SCRIPT, environment, linux, posix, until
 from hypothesis import given
 from hypothesis import strategies as st
 from mm_preflight import EXIT_CODES, Unknown, check, visible, write
+from support import ROOT, SCRIPT, environment, linux, posix, until
 
 SECRET = "sk-live-0123456789"
 STAY = "import os, time; print('ready', os.getpid(), flush=True); time.sleep(120)\n"

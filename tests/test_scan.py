@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import SCRIPT, linux, posix, until, write_script
+from support import SCRIPT, linux, posix, until, write_script
 
 pytestmark = posix
 

@@ -1,0 +1,178 @@
+"""The site in a real browser: nothing broken, nothing fetched from elsewhere, nothing out of reach.
+
+No browser, no pass: these tests fail where none is found.
+"""
+
+import os
+import shutil
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib.resources import files
+
+import pytest
+from pages import PAGES, fences, url_of
+from playwright.sync_api import Error, sync_playwright
+
+AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+# What a reader may type, or paste from a terminal, and where it must lead.
+QUERIES = {
+    "stop memtomem-server": "guides/stop-mm-processes/",
+    "refused": "guides/embedding-reset/",
+    "exit code": "reference/preflight/",
+    "mixed vectors": "guides/mixed-vectors/",
+    "mm-preflight: refused, 1 mm process is alive": "guides/embedding-reset/",
+    "mm-preflight: unknown, refused: psutil is missing": "guides/embedding-reset/",
+    "Stored embedding model differs from configured": "guides/embedding-reset/",
+    "Embedding configuration differs from stored vectors": "guides/embedding-reset/",
+    "indexing is disabled": "guides/embedding-reset/",
+    "BM25-only — dense retrieval will return nothing": "guides/embedding-reset/",
+    "partial dense coverage — some chunks BM25-only": "guides/mixed-vectors/",
+    "mm index --force": "guides/embedding-reset/",
+    "embedding.model: not a mutable field": "guides/embedding-reset/",
+    "update your config to match if you want this to persist": "guides/embedding-reset/",
+    "it starts the server again if you only kill it": "guides/stop-mm-processes/",
+}
+# Opens the tab that the button is in, as a reader must, presses it, and tells what it copied.
+COPY = """async button => {
+  const block = button.closest(".tabbed-block");
+  if (block) {
+    const tab = [...block.parentNode.children].indexOf(block);
+    block.closest(".tabbed-set").querySelectorAll(":scope > input")[tab].checked = true;
+  }
+  await navigator.clipboard.writeText("");
+  button.click();
+  for (let tries = 0; tries < 50; tries++) {
+    const copied = await navigator.clipboard.readText();
+    if (copied) return copied.trim();
+    await new Promise(later => setTimeout(later, 20));
+  }
+}"""
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="module")
+def address(site, tmp_path_factory):
+    """The site, served from a folder of another name than its own: it works from any path."""
+    root = tmp_path_factory.mktemp("www")
+    shutil.copytree(site, root / "any" / "path")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=root))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/any/path/"
+    server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    path = os.environ.get("MM_DOCS_BROWSER") or next(filter(None, map(shutil.which, NAMES)), None)
+    which = {"executable_path": path} if path else {"channel": "chrome"}
+    root = hasattr(os, "geteuid") and os.geteuid() == 0
+    with sync_playwright() as playwright:
+        try:
+            browser = playwright.chromium.launch(**which, args=["--no-sandbox"] if root else [])
+        except Error as error:
+            pytest.fail(
+                f"no browser: install Chromium or Chrome, or name one in MM_DOCS_BROWSER\n{error}"
+            )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def desktop(browser, address):
+    """One page for the tests of search, tabs and copy buttons."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
+    context.grant_permissions(
+        ["clipboard-read", "clipboard-write"], origin=address.split("/any")[0]
+    )
+    context.set_default_timeout(10_000)
+    yield context.new_page()
+    context.close()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page(browser, address, scheme, width):
+    faults, pages = [], {}
+    context = browser.new_context(
+        viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce"
+    )
+    context.set_default_timeout(10_000)
+    page = context.new_page()
+    page.on(
+        "console",
+        lambda message: message.type in {"error", "warning"} and faults.append(message.text),
+    )
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on(
+        "request",
+        lambda asked: asked.url.startswith((address, "data:", "blob:")) or faults.append(asked.url),
+    )
+    page.on(
+        "response",
+        lambda answer: answer.status < 400 or faults.append(f"{answer.status} {answer.url}"),
+    )
+    page.add_init_script(AXE)
+    for source in PAGES:
+        page.goto(address + url_of(source), wait_until="load")
+        assert (
+            page.evaluate("document.body.dataset.mdColorScheme")
+            == {"light": "default", "dark": "slate"}[scheme]
+        )
+        wide = page.evaluate("document.documentElement.scrollWidth")
+        if wide > width:
+            faults.append(f"scrolls sideways: {wide} px")
+        for fault in page.evaluate("axe.run().then(found => found.violations)"):
+            faults += [
+                f"{fault['id']}: {node['html'][:200]} {node['failureSummary']}"
+                for node in fault["nodes"]
+            ]
+        pages[url_of(source) or "index"], faults[:] = faults[:], []
+    context.close()
+    assert not [f"{page}: {fault}" for page, found in pages.items() for fault in found]
+
+
+@pytest.mark.parametrize("query, wanted", QUERIES.items(), ids=QUERIES)
+def test_search_finds(desktop, address, query, wanted):
+    desktop.goto(address)
+    desktop.focus(".md-search__input")
+    desktop.locator(".md-search-result__meta", has_text="Type to start searching").wait_for()
+    desktop.fill(".md-search__input", query)
+    desktop.press(".md-search__input", "End")  # Material listens to keys
+    results = desktop.locator(".md-search-result__item > a")
+    results.first.wait_for()
+    found = [
+        link.get_attribute("href").removeprefix(address).split("?")[0] for link in results.all()
+    ]
+    assert wanted in found[:3]
+
+
+def test_a_tab_opens_and_its_namesakes_follow(desktop, address):
+    desktop.goto(address + "guides/embedding-reset/")
+    labels = desktop.locator(".tabbed-labels label", has_text="PowerShell")
+    labels.first.scroll_into_view_if_needed()
+    desktop.get_by_text("Windows PowerShell 5.1", exact=True).click()
+    assert desktop.get_by_text("if ($LASTEXITCODE -eq 0) { mm index --force ~/notes }").is_visible()
+
+    desktop.goto(address + "guides/make-mm-ask-first/")
+    first, second = (desktop.locator(".tabbed-set").nth(number) for number in (0, 1))
+    first.get_by_text("PowerShell", exact=True).click()
+    assert second.get_by_text("Get-Command").is_visible()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: url_of(page) or "index")
+def test_copy_buttons_copy_commands_alone(desktop, address, page):
+    desktop.goto(address + url_of(page), wait_until="networkidle")
+    wanted = []
+    for language, body in fences(page):
+        if language == "console":
+            body = "".join(line[2:] + "\n" for line in body.splitlines() if line.startswith("$ "))
+        wanted.append(body.strip())
+    buttons = desktop.locator("button.md-code__button[data-md-type=copy]")
+    assert buttons.count() == len(wanted)
+    assert [button.evaluate(COPY) for button in buttons.all()] == wanted

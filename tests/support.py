@@ -1,0 +1,66 @@
+"""What tests and fixtures share: where things are, whom they skip, and how they wait."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SCRIPT = ROOT / "scripts" / "mm_preflight.py"
+STAND_IN = Path(__file__).parent / "stand_in"
+linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's /proc and its tools")
+posix = pytest.mark.skipif(os.name == "nt", reason="on Windows pip writes .exe launchers")
+SECONDS = 20  # how long anything is waited for
+
+
+def until(true, what: str):
+    """Poll until `true()` holds, and return it; fail in words if it never does."""
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end:
+        if found := true():
+            return found
+        time.sleep(0.01)
+    pytest.fail(f"waited {SECONDS} s in vain: {what}")
+
+
+class Environment(NamedTuple):
+    """The throwaway environment: its programs, its interpreter, its packages."""
+
+    bin: Path
+    python: str
+    library: Path
+
+    def program(self, name: str) -> str:
+        return str(self.bin / name)
+
+
+def write_script(path: Path, interpreter: str, target: str) -> None:
+    """A console script with the text pip gives it; `interpreter` is all that follows `#!`."""
+    module, _, function = target.partition(":")
+    path.write_text(
+        f"#!{interpreter}\n"
+        "# -*- coding: utf-8 -*-\n"
+        "import re\n"
+        "import sys\n"
+        f"from {module} import {function}\n"
+        "if __name__ == '__main__':\n"
+        "    sys.argv[0] = re.sub(r'(-script\\.pyw|\\.exe)?$', '', sys.argv[0])\n"
+        f"    sys.exit({function}())\n"
+    )
+    path.chmod(0o755)
+
+
+def environment(stand_in: Environment, home: Path) -> dict[str, str]:
+    """A bare environment, as of a login: nothing of the test runner's."""
+    kept = ("SYSTEMROOT", "COMSPEC", "TEMP", "TMP", "LANG")
+    path = f"{stand_in.bin}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    return {name: os.environ[name] for name in kept if name in os.environ} | {
+        "PATH": path,
+        "HOME": str(home),
+        "USERPROFILE": str(home),
+    }
