@@ -84,6 +84,10 @@ Result = namedtuple(
 )
 
 
+class Lasting(Result):
+    """An unknown that waiting does not change."""
+
+
 # ---- judge: argv -> what it runs. Pure. ---------------------------------------------------------
 
 ENTRY_POINTS = {
@@ -460,10 +464,8 @@ def scan(option: str | None) -> Result:
     """One pass over the process table. Raises Unknown if the table cannot be trusted."""
     if psutil is None:
         missing = broken is None or isinstance(broken, ModuleNotFoundError)
-        raise Unknown(
-            f"psutil {'is missing' if missing else f'cannot be imported: {broken}'}; "
-            f"install it: {sys.executable} -m pip install psutil"
-        )
+        why = "psutil is missing" if missing else f"psutil cannot be imported: {broken}"
+        raise Unknown(f"{why}; install it: {sys.executable} -m pip install psutil")
     database = find_database(option)
     _require_own_table()
     known, first = set(), []
@@ -1038,7 +1040,7 @@ def check(option: str | None = None) -> Result:
         try:
             results.append(scan(option))
         except Unknown as error:
-            results.append(Result("unknown", visible(str(error))))
+            results.append(Lasting("unknown", visible(str(error))))
         except BaseException as error:  # whatever it was, it is not a verdict
             reason = visible(f"internal error: {type(error).__name__}: {error}; report it")
             results.append(Result("unknown", reason))
@@ -1057,8 +1059,6 @@ def check(option: str | None = None) -> Result:
 
 def wait(option: str | None, seconds: float, quiet: bool = False) -> Result:
     """Look again until clear for CLEAR_SECONDS in a row, or until `seconds` are over."""
-    if psutil is None or not find_database(option):  # raises Unknown: no use in waiting for that
-        return check(option)
     end = time.monotonic() + seconds
     clear_since = None
     live = not (
@@ -1068,6 +1068,8 @@ def wait(option: str | None, seconds: float, quiet: bool = False) -> Result:
     shown = 0
     while True:
         result = check(option)
+        if isinstance(result, Lasting):
+            return result
         now = time.monotonic()
         clear_since = (clear_since or now) if result.verdict == "clear" else None
         done = now - clear_since >= CLEAR_SECONDS if clear_since else now >= end
