@@ -1,0 +1,222 @@
+"""The hook, in real shells, with stand-ins for `mm` and `mm-preflight` on PATH.
+
+Each test is a script for one shell; what it prints is compared. `MM` and the arguments in brackets
+come from the stand-in `mm`, which exits with 7 and copies its standard input.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import mm_preflight
+import pytest
+from support import SCRIPT
+
+MM = """#!/bin/sh
+printf '%s' "${0##*/}"; for arg; do printf ' [%s]' "$arg"; done; echo
+[ -t 0 ] && echo terminal
+[ "${STDIN:-}" ] && cat
+exit 7
+"""
+CHECK = '#!/bin/sh\necho checked\nexit "${VERDICT:-0}"\n'
+LOAD = {
+    "bash": 'eval "$(cat "$HOOK")"\n',
+    "zsh": 'eval "$(cat "$HOOK")"\n',
+    "fish": "cat $HOOK | source\n",
+}
+START = {
+    "bash": ["bash", "--norc", "--noprofile"],
+    "zsh": ["zsh", "-f"],
+    "fish": ["fish", "--no-config"],
+}
+RESET = "mm embedding-reset --mode apply-current"
+
+
+@pytest.fixture(params=LOAD)
+def shell(request, tmp_path):
+    """Run a script in a shell that has loaded the hook: exit status and what it printed."""
+    name = request.param
+    if not shutil.which(name):
+        # The job of CI that has the shells must not pass without them.
+        (pytest.fail if os.environ.get("CI") and sys.platform == "linux" else pytest.skip)(
+            f"{name} is not installed"
+        )
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for program, text in {"mm": MM, "memtomem": MM, "mm-preflight": CHECK}.items():
+        (programs / program).write_text(text)
+        (programs / program).chmod(0o755)
+    hook = tmp_path / "hook"
+    hook.write_text(mm_preflight.hook(name))
+
+    def run(script, before="", load=LOAD[name], stdin="", **env):
+        done = subprocess.run(
+            [*START[name], "-c", before + load + script],
+            env={
+                "PATH": f"{programs}:/usr/bin:/bin",
+                "HOOK": str(hook),
+                "HOME": str(tmp_path),
+                "BIN": str(programs),
+                **env,
+            },
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    run.name = name
+    return run
+
+
+def test_printed_by_the_program(shell):
+    done = subprocess.run(
+        [sys.executable, SCRIPT, "--hook", shell.name], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, mm_preflight.hook(shell.name), "")
+
+
+@pytest.mark.parametrize("verdict", ["1", "2", "130"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        RESET,
+        "mm embedding-reset --mode=apply-current",
+        "mm embedding-reset --verbose --mode apply-current --yes",
+        "mm --quiet embedding-reset --mode apply-current",
+        "mm embedding-reset --mode status --mode apply-current",
+        "memtomem embedding-reset --mode apply-current",
+    ],
+)
+def test_refused_reset_never_starts(shell, command, verdict):
+    assert shell(command, VERDICT=verdict) == (int(verdict), "checked\n", "")
+
+
+def test_clear_reset_runs(shell):
+    printed = "checked\nmm [embedding-reset] [--mode] [apply-current]\n"
+    assert shell(RESET) == (7, printed, "")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "mm",
+        "mm web --port 18080",
+        "mm embedding-reset",
+        "mm embedding-reset --mode status",
+        "mm embedding-reset --mode revert-to-stored",
+        "mm embedding-reset --help",
+        "mm embedding-reset --mode apply-current --help",
+        "mm embedding-reset -h --mode apply-current",
+        "mm search embedding-reset apply-current",
+        "mm search --mode=apply-current",
+        "mm index apply-current",
+        "memtomem shell",
+    ],
+)
+def test_all_else_goes_through_unchecked(shell, command):
+    program, *args = command.split()
+    printed = " ".join([program, *(f"[{arg}]" for arg in args)]) + "\n"
+    assert shell(command, VERDICT="1") == (7, printed, "")
+
+
+def test_arguments_stay_as_given(shell):
+    command = "mm add 'a  b' '' '*' 'x\"y' '$HOME' '--' '-n' '\\t'"
+    printed = 'mm [add] [a  b] [] [*] [x"y] [$HOME] [--] [-n] [\\t]\n'
+    assert shell(command) == (7, printed, "")
+
+
+def test_standard_input_reaches_the_program(shell):
+    status, out, _ = shell(RESET, stdin="y\n", STDIN="1")
+    assert (status, out.splitlines()[-1]) == (7, "y")
+
+
+def test_the_terminal_reaches_the_program(shell, tmp_path):
+    """On a terminal, `mm` has that terminal for its standard input."""
+    script = shutil.which("script")
+    if not script or sys.platform != "linux":
+        pytest.skip("needs util-linux's script to make a terminal")
+    hook, programs = tmp_path / "hook", tmp_path / "bin"
+    file = tmp_path / "commands"
+    file.write_text(f"{LOAD[shell.name]}mm web\n")
+    command = " ".join([*START[shell.name], str(file)])
+    done = subprocess.run(
+        [script, "-qec", command, "/dev/null"],
+        env={"PATH": f"{programs}:/usr/bin:/bin", "HOOK": str(hook), "HOME": str(tmp_path)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert "terminal" in done.stdout
+
+
+def test_past_it_with_command(shell):
+    assert shell(f"command {RESET}", VERDICT="1")[:2] == (
+        7,
+        "mm [embedding-reset] [--mode] [apply-current]\n",
+    )
+
+
+def test_without_the_check_the_reset_is_refused(shell):
+    drop = "command rm -f $BIN/mm-preflight\n"
+    status, out, err = shell(drop + RESET)
+    assert (status, out) == (2, "")
+    assert "mm-preflight is not on PATH" in err
+    assert "install it again" in err
+    assert shell(drop + "mm web") == (7, "mm [web]\n", "")
+
+
+def test_loaded_twice(shell):
+    assert shell(RESET, load=LOAD[shell.name] * 2, VERDICT="1") == (1, "checked\n", "")
+
+
+def test_alias_called_mm(shell):
+    """An alias would go past the function; loading the hook ends it."""
+    before = {"bash": "shopt -s expand_aliases\n"}.get(shell.name, "")
+    before += "alias mm='echo alias'\n"
+    assert shell(RESET, before=before, VERDICT="1") == (1, "checked\n", "")
+
+
+def test_strict_shells(shell):
+    """With `set -eu`, nothing of the hook is unset, and a refusal ends the script as usual."""
+    if shell.name == "fish":  # which has no such setting
+        script, before = f"mm web; or echo $status\n{RESET}; or exit $status\necho after\n", ""
+    else:
+        script, before = f"mm web || echo $?\n{RESET}\necho after\n", "set -eu\n"
+    assert shell(script, before, VERDICT="1") == (1, "mm [web]\n7\nchecked\n", "")
+
+
+def test_nothing_else_is_defined(shell):
+    """Functions `mm` and `memtomem`, and no variable."""
+    names = {
+        "bash": "compgen -v; compgen -A function",
+        "zsh": "print -l ${(k)parameters} ${(k)functions}",
+        "fish": "set --names; functions --all --names",
+    }[shell.name]
+    run = "mm web >/dev/null\n"
+    before = set(shell(names, load="")[1].split())
+    after = set(shell(f"{run}{names}\n")[1].split())
+    assert {"mm", "memtomem"} <= after - before
+    # `_`, PIPESTATUS and the like are the shells' own
+    assert {name for name in after - before if name.islower()} - {"_"} == {"mm", "memtomem"}
+
+
+def test_powershell():
+    """Parsed and run where PowerShell is installed, as in CI on Windows."""
+    program = shutil.which("pwsh") or shutil.which("powershell")
+    if not program:
+        pytest.skip("PowerShell is not installed: its hook was NOT run")
+    script = mm_preflight.hook("powershell") * 2 + (
+        "$env:PATH = ''\nmm embedding-reset --mode apply-current\nexit $LASTEXITCODE\n"
+    )
+    done = subprocess.run(
+        [program, "-NoProfile", "-NonInteractive", "-Command", script],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 2
+    assert "mm-preflight is not on PATH" in done.stderr
