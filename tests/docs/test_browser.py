@@ -76,8 +76,11 @@ def browser():
         try:
             browser = playwright.chromium.launch(**which, args=["--no-sandbox"] if root else [])
         except Error as error:
-            pytest.fail(
-                f"no browser: install Chromium or Chrome, or name one in MM_DOCS_BROWSER\n{error}"
+            # On a developer's machine the report says so; CI must not pass without a browser.
+            missing = pytest.fail if os.environ.get("CI") else pytest.skip
+            missing(
+                "pages NOT looked at in a browser: install Chromium or Chrome, "
+                f"or name one in MM_DOCS_BROWSER\n{error}"
             )
         yield browser
         browser.close()
