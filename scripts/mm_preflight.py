@@ -12,7 +12,7 @@ process that is alive meanwhile goes on writing the old model's vectors, and not
     mm-preflight: clear, no live mm process (212 examined)
 
 The file reads from top to bottom: judge (what an argv runs; pure), scan (the process table; the
-only room that touches psutil), report (for people and as JSON; pure), main.
+only room that touches psutil), report (for people and as JSON; pure), hook (for shells), main.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ import time
 import warnings
 from collections import namedtuple  # dataclasses and typing take a tenth of the run to import
 from contextlib import suppress
+from itertools import takewhile
 
 broken = None
 try:
@@ -90,20 +91,11 @@ class Lasting(Result):
 
 # ---- judge: argv -> what it runs. Pure. ---------------------------------------------------------
 
-ENTRY_POINTS = {
-    "mm": "cli",
-    "memtomem": "cli",
-    "memtomem-server": "mcp-server",
-    "memtomem-web": "web",
-}
+ENTRY_POINTS = {"mm": "cli", "memtomem": "cli"}
+ENTRY_POINTS |= {"memtomem-server": "mcp-server", "memtomem-web": "web"}
 ENTRY_POINT = rf"(?i)({'|'.join(ENTRY_POINTS)})(?:\.exe|-script\.pyw?)?"
-SUBCOMMAND_ROLES = {
-    "web": "web",
-    "index": "index",
-    "ingest": "index",
-    "shell": "shell",
-    "embedding-reset": "embedding-reset",
-}
+SUBCOMMAND_ROLES = {name: name for name in ("web", "index", "shell", "embedding-reset")}
+SUBCOMMAND_ROLES["ingest"] = "index"
 # Only these are ever shown: an unknown word after `mm` may be a secret.
 SUBCOMMANDS = frozenset(
     "activity add agent config context embedding-reset gc index ingest init mem memory pinned purge"
@@ -134,8 +126,13 @@ def basename(path: str) -> str:
 
 
 def is_python(program: str) -> bool:
-    """Whether a program's path or name is a Python interpreter's."""
     return re.fullmatch(PYTHON, basename(program)) is not None
+
+
+def _entry_point(path: str) -> str:
+    """The entry point that a path names, or ''."""
+    match = re.fullmatch(ENTRY_POINT, basename(path))
+    return match[1].lower() if match else ""
 
 
 def maybe(argv: list[str]) -> bool:
@@ -183,17 +180,13 @@ def read_python_arguments(args: list[str]) -> tuple[str, str, list[str]]:
         elif arg == "--check-hash-based-pycs":
             next(rest, None)
             continue
-        elif arg.startswith("--"):
-            break
         elif arg.startswith("-") and arg != "-":
-            for at, option in enumerate(arg[1:], 2):
-                if option in "cmWX":
-                    value = arg[at:] or next(rest, "")
-                    if option in "cm":
-                        return option, value, list(rest)
-                    break
-                if option not in "bBdEiIOPqRsStuvx":
-                    return "", "", []
+            match = re.fullmatch("-[bBdEiIOPqRsStuvx]*(?:([cmWX])(.*))?", arg, re.S)
+            if not match:
+                break
+            value = match[1] and (match[2] or next(rest, ""))
+            if match[1] in ("c", "m"):
+                return match[1], value, list(rest)
             continue
         return ("", "", []) if arg == "-" else ("script", arg, list(rest))
     return "", "", []
@@ -218,34 +211,28 @@ def _run_module(module: str, args: list[str]) -> Command | None:
 
 def _run_entry_point(path: str, args: list[str]) -> Command:
     name = _entry_point(path)
-    role = ENTRY_POINTS[name]
-    command = _run_cli(name, args) if role == "cli" else Command(role, name)
-    return command._replace(script=path)
+    command = Command(ENTRY_POINTS[name], name)
+    return (_run_cli(name, args) if command.role == "cli" else command)._replace(script=path)
 
 
 def _run_cli(program: str, args: list[str]) -> Command:
     words = [arg for arg in args if not arg.startswith("-")]
     if not words or words[0] not in SUBCOMMANDS:
         return Command("cli", program)
-    name = f"{program} {words[0]}"
-    if words[0] == "web" and {"status", "stop"} & set(words):
-        return Command("cli", name)
-    return Command(SUBCOMMAND_ROLES.get(words[0], "cli"), name)
+    serves = words[0] != "web" or not {"status", "stop"} & set(words)
+    role = SUBCOMMAND_ROLES.get(words[0], "cli") if serves else "cli"
+    return Command(role, f"{program} {words[0]}")
 
 
 def _run_runner(runner: str, args: list[str]) -> Command | None:
     """What a known runner is given to run, if it is memtomem."""
     runner = runner.lower().rstrip("0123456789.-")
     if runner in APP_SERVERS:
-        pairs = zip(["", *args], args, strict=False)
-        words = [arg for before, arg in pairs if before not in ("-n", "--name")]
-        app = next((match[0] for word in words if (match := re.match(APPLICATION, word))), None)
-        return Command("web", f"{runner} {app[:60]}") if app else None
-    if runner not in RUNNERS:
+        for before, arg in zip(["", *args], args, strict=False):
+            if before not in ("-n", "--name") and (app := re.match(APPLICATION, arg)):
+                return Command("web", f"{runner} {app[0][:60]}")
         return None
-    if runner == "coverage" and args[:1] == ["run"]:
-        args = args[1:]
-    elif runner == "coverage":
+    if runner not in RUNNERS or (runner == "coverage" and args[:1] != ["run"]):
         return None
     before = ""
     for at, arg in enumerate(args):
@@ -253,13 +240,11 @@ def _run_runner(runner: str, args: list[str]) -> Command | None:
             return _run_module("".join(args[at + 1 : at + 2]), args[at + 2 :])
         if arg.startswith("-mmemtomem"):
             return _run_module(arg[2:], args[at + 1 :])
-        if not arg.startswith("-") and before not in RUNNER_VALUES and not arg.isdigit():
+        skip = arg.isdigit() or arg == "run"  # a value; coverage's and memray's subcommand
+        if not (skip or arg.startswith("-") or before in RUNNER_VALUES):
             if _entry_point(arg):
                 return _run_entry_point(arg, args[at + 1 :])
-            if re.fullmatch(MODULE, arg):
-                return _run_module(arg, args[at + 1 :])
-            if arg != "run":  # memray's subcommand
-                return None  # it runs something else
+            return _run_module(arg, args[at + 1 :]) if re.fullmatch(MODULE, arg) else None
         before = arg
     return None
 
@@ -272,12 +257,12 @@ def _run_code(code: str, args: list[str]) -> Command | None:
 
     try:
         if len(code) > CODE_LIMIT:
-            raise ValueError("too long to parse in a blink")
+            raise ValueError  # too long to parse in a blink
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they quote the code, and go to the terminal
             tree = ast.parse(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        # Too long, or for a newer Python than this one. Only its import statements can be read.
+        # It may be for a newer Python than this one. Only its import statements can be read.
         lines = (re.split("[ \t.,]+", line.strip()) for line in re.split("[\n;:]", code))
         if any(line[0] in ("import", "from") and "memtomem" in line for line in lines):
             return Command("cli", "python -c (memtomem)", verified=False)
@@ -287,9 +272,7 @@ def _run_code(code: str, args: list[str]) -> Command | None:
     if module is None:
         return None
     command = _run_module(module, args)
-    if command.name.startswith("python -m"):
-        command = command._replace(name=f"python -c ({module[:60]})")
-    return command
+    return command._replace(name=re.sub("python -m (.*)", r"python -c (\1)", command.name))
 
 
 def _modules(ast, node) -> list[str]:
@@ -310,12 +293,6 @@ def _modules(ast, node) -> list[str]:
     return []
 
 
-def _entry_point(path: str) -> str:
-    """The entry point that a path names, or ''."""
-    match = re.fullmatch(ENTRY_POINT, basename(path))
-    return match[1].lower() if match else ""
-
-
 def library_user(argv: list[str], program: str) -> str:
     """How to call a program that uses memtomem as a library: its name, its script, no arguments."""
     if not any(map(is_python, [program, *argv[:1]])):
@@ -333,18 +310,11 @@ LAUNCHERS = frozenset(  # they start a program and wait for it: the child counts
     "uv uvx pipx sudo doas su timeout nohup nice env setsid xargs poetry pdm hatch mise".split()
 )
 CLIENTS = {  # first word of a process name: the MCP client as people know it
-    "antigravity": "Antigravity",
-    "claude": "Claude",
-    "code": "VS Code",
-    "codex": "Codex CLI",
-    "cursor": "Cursor",
-    "gemini": "Gemini CLI",
-    "kimi": "Kimi Code",
-    "opencode": "OpenCode",
+    "antigravity": "Antigravity", "claude": "Claude", "code": "VS Code", "codex": "Codex CLI",
+    "cursor": "Cursor", "gemini": "Gemini CLI", "kimi": "Kimi Code", "opencode": "OpenCode",
     "windsurf": "Windsurf",
-}
+}  # fmt: skip
 INITIAL_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO, include/linux/proc_ns.h
-
 
 # The database and what SQLite keeps beside it. Of the file, its -wal and its -shm: `paths`, `names`
 # (how a path to them can end), `ids` (device and inode). `linked`: it has hard links, so any name
@@ -380,18 +350,13 @@ def database_path() -> str:
     Raises Unknown for a configuration that cannot be read: memtomem would fall back to its
     defaults there, and reset to a model that nobody chose.
     """
-    path = None
-    for name, value in os.environ.items():
-        if name.lower() == "memtomem_storage__sqlite_path":
-            path = value  # of several spellings, memtomem takes the last
     home = os.path.join(user_home(), ".memtomem")
-    if path is not None:
-        return path
-    folder = os.path.join(home, "config.d")
-    names: list[str] = []
+    setting = "memtomem_storage__sqlite_path"  # of several spellings, memtomem takes the last
+    if spellings := [value for name, value in os.environ.items() if name.lower() == setting]:
+        return spellings[-1]
+    path, folder, names = os.path.join(home, "memtomem.db"), os.path.join(home, "config.d"), []
     with suppress(FileNotFoundError, NotADirectoryError):
         names = sorted(name for name in os.listdir(folder) if name.endswith(".json"))
-    path = os.path.join(home, "memtomem.db")
     for source in [*(os.path.join(folder, name) for name in names), f"{home}/config.json"]:
         try:
             text = read_bounded(source)
@@ -401,9 +366,8 @@ def database_path() -> str:
         except FileNotFoundError:
             continue
         except (OSError, ValueError, AttributeError, RecursionError) as error:
-            raise Unknown(
-                f"{source} cannot be read ({error}); mend it, or give --db PATH"
-            ) from None
+            why = f"{source} cannot be read ({error})"
+            raise Unknown(f"{why}; mend it, or give --db PATH") from None
     return path
 
 
@@ -411,8 +375,8 @@ def find_database(option: str | None) -> Database:
     """The database of --db or of the configuration. Raises Unknown if it cannot be looked at."""
     try:
         path = database_path() if option is None else option
-        if path[:1] == "~":
-            path = user_home() + path[1:] if path[1:2] in ("", "/", "\\") else path
+        if path[:1] == "~" and path[1:2] in ("", "/", "\\"):
+            path = user_home() + path[1:]
         path = os.path.abspath(os.path.expanduser(path))
         paths = [os.path.realpath(path) + suffix for suffix in ("", "-wal", "-shm")]
         found = []
@@ -424,22 +388,20 @@ def find_database(option: str | None) -> Database:
     if (option is not None and not found) or not all(stat.S_ISREG(each.st_mode) for each in found):
         raise Unknown(f"{path} is not a database file; give --db the path of memtomem's database")
     owner = found[0].st_uid if found and os.path.exists(path) else sudo_user()
-    owner = os.getuid() if owner is None and not WINDOWS else owner
     return Database(
         path,
         frozenset(paths),
         tuple("/" + os.path.basename(each) + gone for each in paths for gone in ("", " (deleted)")),
         frozenset((each.st_dev, each.st_ino) for each in found),
         any(each.st_nlink > 1 for each in found),
-        frozenset() if WINDOWS else frozenset({os.getuid(), owner}),
+        frozenset() if WINDOWS else frozenset({os.getuid(), owner} - {None}),
     )
 
 
 def read_bounded(path: str, trusted: frozenset[int] | None = None) -> bytes:
     """A small regular file's content; OSError for anything else.
 
-    `trusted`: user IDs. Then neither the file, nor a link or folder on the way to it, may be
-    another user's to swap.
+    With user IDs in `trusted`, also for what another user could swap, or a folder or link to it.
     """
     real = os.path.realpath(path)
     for end in (os.path.abspath(path), real) if trusted and not WINDOWS else ():
@@ -467,7 +429,8 @@ def scan(option: str | None) -> Result:
         why = "psutil is missing" if missing else f"psutil cannot be imported: {broken}"
         raise Unknown(f"{why}; install it: {sys.executable} -m pip install psutil")
     database = find_database(option)
-    _require_own_table()
+    if LINUX:
+        _require_own_table()
     known, first = set(), []
     for _ in range(5):  # each pass looks at what started during the one before
         fresh = sorted(set(psutil.pids()) - known)
@@ -496,9 +459,8 @@ def scan(option: str | None) -> Result:
         spots.append("wsl")
     elif LINUX and os.stat("/proc/self/ns/pid").st_ino != INITIAL_PID_NAMESPACE:
         spots.append("container")
-    verdict, reason = "live" if counted else "clear", None
-    if doubts and not counted:
-        verdict = "unknown"
+    verdict, reason = "live" if counted else "unknown" if doubts else "clear", None
+    if verdict == "unknown":
         name = visible(safe(doubts[0].process.name, "?"), 32)
         reason = f"process {doubts[0].process.pid} ({name}) hides what it does and may be Python; "
         reason += "end it, or run this as its user"
@@ -508,8 +470,6 @@ def scan(option: str | None) -> Result:
 
 def _require_own_table() -> None:
     """On Linux /proc may be empty, or another PID namespace's, where this PID is someone else."""
-    if not LINUX:
-        return
     try:
         with open(f"{psutil.PROCFS_PATH}/self/status", "rb") as file:
             fields = dict(line.split(b":", 1) for line in file if b":" in line)
@@ -529,21 +489,15 @@ def look_at(pid: int, database: Database) -> Seen | None:
             raise
         except TROUBLE:
             argv = None
-        if argv and not maybe(argv):
-            argv = _follow_link(process, argv)
+        if argv and not maybe(argv) and is_python(argv[0]):  # its script may be a link to mm
+            option, value, rest = read_python_arguments(argv[1:])
+            path = os.path.join(safe(process.cwd, ""), value) if option == "script" else ""
+            if os.path.islink(path):
+                argv = [argv[0], os.path.realpath(path), *rest]
         command = identify(process, argv, database) if argv and maybe(argv) else None
         return Seen(process, argv, command, holds_database(process, database))
     except psutil.NoSuchProcess:
         return None
-
-
-def _follow_link(process: psutil.Process, argv: list[str]) -> list[str]:
-    """An argv with the script that Python runs in place of the link that led to it."""
-    if not is_python(argv[0]):
-        return argv
-    option, value, rest = read_python_arguments(argv[1:])
-    path = os.path.join(safe(process.cwd, ""), value) if option == "script" else ""
-    return [argv[0], os.path.realpath(path), *rest] if os.path.islink(path) else argv
 
 
 def hides(seen: Seen) -> bool:
@@ -552,7 +506,7 @@ def hides(seen: Seen) -> bool:
 
 
 def safe(call, default):
-    """What a psutil call returns, or `default` where it cannot tell."""
+    """What a call returns, or `default` where psutil or the system cannot tell."""
     try:
         return call()
     except TROUBLE:
@@ -568,19 +522,18 @@ def identify(process: psutil.Process, argv: list[str], database: Database) -> Co
     try:
         path = process.exe() if WINDOWS and command.script == argv[0] else command.script
         for view in ("ns/mnt", "root") if LINUX else ():
-            there, here = f"/proc/{process.pid}/{view}", f"/proc/self/{view}"
-            if not safe(lambda a=there, b=here: os.path.samefile(a, b), True):
-                raise OSError("the path is another mount namespace's")
+            pair = [f"/proc/{each}/{view}" for each in (process.pid, "self")]
+            if not safe(lambda pair=pair: os.path.samefile(*pair), True):
+                raise OSError  # the path is another mount namespace's
         path = os.path.join(process.cwd(), path)
         if os.path.isdir(path):
             path = os.path.join(path, "__main__.py")
         text = read_bounded(path, database.owners | {0})
     except TROUBLE:
         return None if command.shell else command._replace(verified=False)
-    trampoline = re.match(rb"#![^\n]*\n'''exec'[^\n]*\n", text)
+    text, trampoline = re.subn(rb"\A#![^\n]*\n'''exec'[^\n]*\n", b"", text)
     if command.shell and not trampoline:
         return None  # a shell script that happens to be called mm
-    text = text[trampoline.end() :] if trampoline else text
     if re.search(rb"\bmemtomem\b", re.sub(rb"#![^\n]*", b"", text)):  # `#!` may name a folder
         return command
     # Other programs are called mm; none is known by the other names.
@@ -603,7 +556,7 @@ def holds_database(process: psutil.Process, database: Database) -> bool | None:
         return False
     except TROUBLE:
         return None
-    hidden = False
+    holds = False
     for link in links:
         try:
             path = os.readlink(folder + link) if LINUX else link
@@ -614,9 +567,9 @@ def holds_database(process: psutil.Process, database: Database) -> bool | None:
                 if (info.st_dev, info.st_ino) in database.ids:
                     return True
         except OSError as error:
-            closed = (errno.ENOENT, errno.ESRCH)
-            hidden = hidden or error.errno not in (*closed, errno.ENAMETOOLONG)
-    return None if hidden else False
+            if error.errno not in (errno.ENOENT, errno.ESRCH, errno.ENAMETOOLONG):  # not: closed
+                holds = None
+    return holds
 
 
 def _is_own_python(seen: Seen, database: Database) -> bool:
@@ -656,19 +609,17 @@ def _chain(process: psutil.Process, chains: dict[int, list]) -> list[psutil.Proc
 def _rows(seen: list[Seen], database: Database) -> tuple[list[Row], list[Row]]:
     """One row for each instance of memtomem: those that count, and other users' that do not."""
     counted, others, hits, groups, chains = [], [], {}, {}, {}
-    found = {each.process.pid: each for each in seen}
-    here = _chain(psutil.Process(), chains) if seen else []
-    for parent in here:  # the reset that called this check, the nearest one only, is not meant
-        each = found.get(parent.pid)
-        command = each.command if each else None
-        if command and command.script and command.role == "embedding-reset":
-            del found[parent.pid]
-            if not WINDOWS:  # there, a launcher of the same name stands above it
-                break
-    for pid, each in found.items():  # the second look
+    for each in seen:  # the second look
         dead = safe(each.process.status, "") in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
         if not dead and safe(each.process.is_running, True):
-            hits[pid] = each
+            hits[each.process.pid] = each
+    here = _chain(psutil.Process(), chains) if hits else []
+    for parent in here:  # the reset that called this check, the nearest one only, is not meant
+        command = hits[parent.pid].command if parent.pid in hits else None
+        if command and command.script and command.role == "embedding-reset":
+            del hits[parent.pid]
+            if not WINDOWS:  # there, a launcher of the same name stands above it
+                break
     for pid, each in hits.items():
         head = pid
         for parent in _chain(each.process, chains):
@@ -678,15 +629,13 @@ def _rows(seen: list[Seen], database: Database) -> tuple[list[Row], list[Row]]:
             elif not _is_launcher(parent):
                 break
         groups.setdefault(head, []).append(pid)
+    owners = database.owners | {0}
     for head, pids in groups.items():
         # On Windows, the first of a chain is a launcher and the last is Python.
         last = max(pids, key=lambda pid: (hits[pid].command is not None, len(chains[pid])))
         each = hits[last if WINDOWS else head]
         held = any(hits[pid].holds for pid in pids)
-        ours = any(
-            safe(lambda p=hits[pid].process: _belongs_to(p, database.owners | {0}), True)
-            for pid in pids
-        )
+        ours = any(safe(lambda p=pid: _belongs_to(hits[p].process, owners), True) for pid in pids)
         row = _row(each, chains[head], pids, held, {parent.pid for parent in here})
         (counted if ours or held else others).append(row)
     return counted, others
@@ -704,26 +653,13 @@ def _row(each: Seen, parents: list, pids: list[int], held: bool, here: set[int])
     """One instance: its process, the parents of its topmost process, all its PIDs."""
     process, argv = each.process, each.argv or []
     command = each.command or Command("database", library_user(argv, safe(process.name, "?")))
-    launchers = []
-    for parent in parents:
-        if not _is_launcher(parent):
-            break
-        launchers.insert(0, parent.pid)
+    launchers = [parent.pid for parent in takewhile(_is_launcher, parents)]
     starter, client = _started_by(parents)
     terminal = visible(safe(getattr(process, "terminal", str), None) or "") or None
     user, mine = (safe(each.username, None) for each in (process, psutil.Process()))
     started = safe(process.create_time, None)
-    within = starter is not None and starter[0] in here and client
-    stop = stop_advice(
-        command,
-        process.pid,
-        (terminal or "").removeprefix("/dev/"),
-        f"{starter[1]} (pid {starter[0]})"
-        if starter and not re.fullmatch(SHELL, starter[1])
-        else "",
-        client,
-        _stop_unit(process.pid),
-    )
+    unit = _stop_unit(process.pid) if LINUX else ""
+    stop = stop_advice(command, process.pid, terminal, starter, client, unit)
     if LINUX and safe(process.status, "") == psutil.STATUS_STOPPED:
         stop += f"; it is suspended: wake it first (fg, or kill -CONT {process.pid})"
     if user and user != mine:
@@ -731,35 +667,35 @@ def _row(each: Seen, parents: list, pids: list[int], held: bool, here: set[int])
         stop += f" (it belongs to {visible(user, 40)}{ask})"
     return Row(
         process.pid,
-        [*launchers, *sorted(pids)],
+        [*reversed(launchers), *sorted(pids)],
         command.role,
         visible(command.name, 70),
         ["command-line"] * bool(each.command) + ["database-open"] * held,
         command.verified,
         user and visible(user, 40),
         started and time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(started)),
-        {"pid": starter[0], "name": starter[1]} if starter else None,
+        starter,
         terminal,
         stop,
         [visible(arg, CODE_LIMIT) for arg in argv],
         started and max(0.0, time.time() - started),
-        within,
+        client and starter["pid"] in here,
     )
 
 
-def _started_by(parents: list) -> tuple[tuple[int, str] | None, bool]:
-    """The ancestor that answers for a process, as (PID, name), and whether it is an MCP client."""
+def _started_by(parents: list) -> tuple[dict | None, bool]:
+    """The ancestor that answers for a process, as in the JSON, and whether it is an MCP client."""
     first = None
     for at, parent in enumerate(parents):
         if client := _client(parent):
             while at + 1 < len(parents) and _client(parents[at + 1]) == client:
                 at += 1  # an application's helper is quit with the application
-            return (parents[at].pid, client), True
+            return {"pid": parents[at].pid, "name": client}, True
         name = safe(parent.name, "")
         if parent.pid <= 1 or name in ("init", "systemd", "launchd"):
             break
         if not _is_launcher(parent):
-            first = first or (parent.pid, visible(name, 32))
+            first = first or {"pid": parent.pid, "name": visible(name, 32)}
             options = (arg.startswith("-") for arg in safe(parent.cmdline, [])[1:])
             if re.fullmatch(SHELL, name) and all(options):
                 break  # a prompt: a person typed it, and what is above does not matter
@@ -768,12 +704,10 @@ def _started_by(parents: list) -> tuple[tuple[int, str] | None, bool]:
 
 def _client(process: psutil.Process) -> str | None:
     argv = safe(process.cmdline, [])
-    program = safe(process.name, "") or basename("".join(argv[:1]))
-    names = [program]
-    if re.match("node|bun|deno|python", program):  # the script says who it is
-        names = [basename(arg) for arg in argv[1:] if not arg.startswith("-")][:1]
-    words = (re.split("[^a-z]", name.lower(), maxsplit=1)[0] for name in names)
-    return next((CLIENTS[word] for word in words if word in CLIENTS), None)
+    name = safe(process.name, "") or basename("".join(argv[:1]))
+    if re.match("node|bun|deno|python", name):  # the script says who it is
+        name = basename(next((arg for arg in argv[1:] if not arg.startswith("-")), ""))
+    return CLIENTS.get(re.match("[a-z]*", name.lower())[0])
 
 
 def _is_launcher(process: psutil.Process) -> bool:
@@ -785,15 +719,11 @@ def _is_launcher(process: psutil.Process) -> bool:
 
 def _stop_unit(pid: int) -> str:
     """The command that stops the container or the systemd service of a process, or ''."""
-    if not LINUX:
+    paths = [f"/proc/{each}/cgroup" for each in (pid, "self")]
+    groups, own = safe(lambda: [*map(read_bounded, paths)], (b"", b""))
+    if groups == own:
         return ""
-    try:
-        with open(f"/proc/{pid}/cgroup", "rb") as file, open("/proc/self/cgroup", "rb") as own:
-            groups = file.read().decode("ascii", "replace")
-            if groups == own.read().decode("ascii", "replace"):
-                return ""
-    except OSError:
-        return ""
+    groups = groups.decode("ascii", "replace")
     if match := re.search(r"(docker|libpod)[-/]([0-9a-f]{12})[0-9a-f]{52}", groups):
         return f"{'podman' if match[1] == 'libpod' else 'docker'} stop {match[2]}"
     match = re.search(r"/([\w@.:-]+\.service)$", groups, re.M)
@@ -813,34 +743,35 @@ def visible(text: str, limit: int = 1000) -> str:
 
 
 def stop_advice(
-    command: Command, pid: int, terminal: str, starter: str, client: bool, unit: str
+    command: Command, pid: int, terminal: str | None, starter: dict | None, client: bool, unit: str
 ) -> str:
     """What to do about one live process, in words a person can follow.
 
-    `starter`: what answers for it, as "name (pid 1)", unless that is a shell; `client`: it is an
-    MCP client. `unit`: the command that stops its service or container.
+    `starter` answers for it; `client`: that is an MCP client. `unit`: the command that stops its
+    service or container.
     """
+    place = (terminal or "").removeprefix("/dev/")
     kill = f"taskkill /PID {pid} /F" if WINDOWS else f"kill {pid}"
-    by_hand = f"Ctrl-C in {terminal}, or {kill}" if terminal else kill
-    if "ipykernel" in command.name:
-        return "shut down this notebook's kernel, in Jupyter or in your editor"
-    if starter and command.role == "mcp-server":
-        return f"quit {starter}; it starts the server again if you only kill it"
-    if client and command.role == "index":
-        return f"quit {starter}; it indexes after each edit"
-    if client:
-        return f"quit {starter}, which started it"
-    if unit:
-        return f"{unit}   (if you only kill it, it may be started again)"
-    if command.name in ("mm web", "memtomem web"):
-        return f"mm web stop   (memtomem before 0.2.2: {by_hand.split(',')[0]})"
-    if terminal and command.role == "shell":
-        return f"type quit in {terminal}"
-    if terminal and command.name.startswith("sqlite"):
-        return f"type .quit in {terminal}"
-    if command.role in ("index", "cli", "embedding-reset"):
-        return f"let it finish, or {by_hand}"
-    return by_hand
+    by_hand = f"Ctrl-C in {place}, or {kill}" if place else kill
+    name, role = command.name, command.role
+    daemon = name in ("mm web", "memtomem web")
+    app = starter and not re.fullmatch(SHELL, starter["name"])
+    quit_app = f"quit {starter['name']} (pid {starter['pid']})" if app else ""
+    cases = (
+        ("ipykernel" in name, "shut down this notebook's kernel, in Jupyter or in your editor"),
+        (
+            app and role == "mcp-server",
+            f"{quit_app}; it starts the server again if you only kill it",
+        ),
+        (client and role == "index", f"{quit_app}; it indexes after each edit"),
+        (client, f"{quit_app}, which started it"),
+        (unit, f"{unit}   (if you only kill it, it may be started again)"),
+        (daemon, f"mm web stop   (memtomem before 0.2.2: {by_hand.split(',')[0]})"),
+        (place and role == "shell", f"type quit in {place}"),
+        (place and name.startswith("sqlite"), f"type .quit in {place}"),
+        (role in ("index", "cli", "embedding-reset"), f"let it finish, or {by_hand}"),
+    )
+    return next((advice for case, advice in cases if case), by_hand)
 
 
 def as_json(result: Result, verbose: bool) -> str:
@@ -859,31 +790,28 @@ def as_text(result: Result, verbose: bool) -> str:
     """The report for people: at most 80 columns, but for long paths and --verbose."""
     if result.verdict == "unknown":
         cause, _, remedy = (result.reason or "").partition("; ")
-        lines = wrap(f"mm-preflight: unknown, refused: {cause}", "") + wrap(remedy, "  ")
+        lines = wrap(f"mm-preflight: unknown, refused: {cause}") + wrap(remedy, "  ")
     elif result.verdict == "clear":
         part = f", {result.uninspected} of them only in part" if result.uninspected else ""
         lines = [f"mm-preflight: clear, no live mm process ({result.examined} examined{part})"]
     else:
-        many = len(result.processes) != 1
-        noun = f"{len(result.processes)} mm processes are" if many else "1 mm process is"
-        lines = [f"mm-preflight: refused, {noun} alive", "", *_table(result.processes, verbose)]
-        subject, them = ("one of these", "them") if many else ("it", "it")
-        why = (
-            f"While {subject} runs, `mm embedding-reset` leaves vectors of two models in one "
-            "database, and nothing tells them apart afterwards."
+        one = len(result.processes) == 1
+        noun = "1 mm process is" if one else f"{len(result.processes)} mm processes are"
+        lines = [f"mm-preflight: refused, {noun} alive", "", *_table(result.processes, verbose), ""]
+        lines += wrap(
+            f"While {'it' if one else 'one of these'} runs, `mm embedding-reset` leaves vectors of "
+            "two models in one database, and nothing tells them apart afterwards."
         )
-        lines += ["", *wrap(why, ""), f"Stop {them}, then run this again."]
-        within = sorted({row.started_by["name"] for row in result.processes if row.within})
-        for name in within:
+        lines.append(f"Stop {'it' if one else 'them'}, then run this again.")
+        for name in sorted({row.started_by["name"] for row in result.processes if row.within}):
             lines += wrap(
                 f"{name} started this check too: from inside it, it can never come clear. Quit "
-                f"{name}, and run mm-preflight from a plain terminal.",
-                "",
+                f"{name}, and run mm-preflight from a plain terminal."
             )
     if result.other_users:
         lines += ["", "Of other users, and not counted:", *_table(result.other_users, verbose)]
     for spot in result.blind_spots:
-        lines += wrap(f"note: {BLIND_SPOTS[spot]}", "")
+        lines += wrap(f"note: {BLIND_SPOTS[spot]}")
     if verbose and result.database:
         lines += ["", f"database: {result.database}"]
     return "\n".join(lines)
@@ -907,7 +835,7 @@ def _what(row: Row) -> str:
     if row.role == "mcp-server":
         return "MCP server"
     text = f"{row.command}, database open" if row.role == "database" else row.command
-    return text if len(text) <= 32 else text[:31] + "…"
+    return visible(text, 32)
 
 
 def _line(row: Row, width: int) -> str:
@@ -919,24 +847,18 @@ def _line(row: Row, width: int) -> str:
 
 
 def _since(age: float | None) -> str:
-    for unit, name in ((172800, "days"), (7200, "h"), (120, "min"), (0, "s")):
-        if age is not None and age >= unit:
-            return f"{age / {'days': 86400, 'h': 3600, 'min': 60, 's': 1}[name]:.0f} {name} ago"
+    for seconds, unit in ((86400, "days"), (3600, "h"), (60, "min"), (1, "s")):
+        if age is not None and (age >= 2 * seconds or unit == "s"):
+            return f"{age / seconds:.0f} {unit} ago"
     return "?"
 
 
-def wrap(text: str, indent: str) -> list[str]:
+def wrap(text: str, indent: str = "") -> list[str]:
     """Lines of at most 80 columns."""
-    import textwrap
+    from textwrap import TextWrapper
 
-    return textwrap.wrap(
-        text,
-        80,
-        initial_indent=indent,
-        subsequent_indent=indent,
-        break_on_hyphens=False,
-        break_long_words=False,
-    )
+    whole = {"break_long_words": False, "break_on_hyphens": False}
+    return TextWrapper(80, indent, indent, **whole).wrap(text)
 
 
 # ---- hook: the shell function that asks before a reset. -----------------------------------------
@@ -1029,12 +951,8 @@ def hook(shell: str) -> str:
 
 
 def check(option: str | None = None) -> Result:
-    """Look once, for at most SCAN_SECONDS, whatever the process table holds. Never raises.
-
-    The scan has a thread of its own: a read of the process table can hang in the kernel, and a
-    thread can be left behind.
-    """
-    results = []
+    """Look once, for at most SCAN_SECONDS, whatever the process table holds. Never raises."""
+    results = []  # from a thread: a read of the table can hang, and a thread can be left behind
 
     def look() -> None:
         try:
@@ -1060,12 +978,9 @@ def check(option: str | None = None) -> Result:
 def wait(option: str | None, seconds: float, quiet: bool = False) -> Result:
     """Look again until clear for CLEAR_SECONDS in a row, or until `seconds` are over."""
     end = time.monotonic() + seconds
-    clear_since = None
-    live = not (
-        quiet or WINDOWS or os.environ.get("TERM") == "dumb"
-    )  # a Windows console may be, too
-    live = live and sys.stderr is not None and sys.stderr.isatty()
-    shown = 0
+    clear_since = shown = None
+    dumb = WINDOWS or os.environ.get("TERM") == "dumb"  # a Windows console may be
+    live = not (quiet or dumb) and sys.stderr is not None and sys.stderr.isatty()
     while True:
         result = check(option)
         if isinstance(result, Lasting):
@@ -1074,13 +989,32 @@ def wait(option: str | None, seconds: float, quiet: bool = False) -> Result:
         clear_since = (clear_since or now) if result.verdict == "clear" else None
         done = now - clear_since >= CLEAR_SECONDS if clear_since else now >= end
         if live:
-            rows = [] if done else [f"waiting for{_line(row, 0)}"[:79] for row in result.processes]
             back = f"\x1b[{shown}F\x1b[J" if shown else ""
-            write(sys.stderr, back + "".join(f"{line}\n" for line in rows))
+            if shown is None and result.verdict == "live":
+                back = as_text(result, False) + "\n\n"  # once: how to stop each
+            rows = [] if done else _waiting(result)
+            write(sys.stderr, back + "".join(f"{row}\n" for row in rows))
             shown = len(rows)
         if done:
             return result
         time.sleep(min(0.5, max(0.0, end - now)) if clear_since is None else 0.25)
+
+
+def _waiting(result: Result) -> list[str]:
+    """What is still being waited for, in lines that fit the terminal."""
+    import shutil
+
+    size = shutil.get_terminal_size()
+    width = max((len(_what(row)) for row in result.processes), default=0)
+    lines = [f"waiting for{_line(row, width)}" for row in result.processes]
+    if result.verdict == "clear":
+        lines = [f"nothing is alive; looking on for {CLEAR_SECONDS:g} s"]
+    elif result.verdict == "unknown":
+        lines = [f"unknown: {result.reason}"]
+    room = max(1, size.lines - 3)
+    if len(lines) > room:
+        lines[room:] = [f"… and {len(lines) - room} more"]
+    return [line[: size.columns - 1] for line in lines]
 
 
 def write(stream, text: str) -> None:
@@ -1102,13 +1036,10 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 86400:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0 to 86400")
-    return value
+    with suppress(ValueError):
+        if 0 <= (value := float(text)) <= 86400:
+            return value
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0 to 86400")
 
 
 def _parser() -> _Parser:
@@ -1120,15 +1051,14 @@ def _parser() -> _Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--quiet", action="store_true", help="no report: the exit status answers")
-    parser.add_argument("--verbose", action="store_true", help="add evidence and full arguments")
-    parser.add_argument("--wait", type=_seconds, metavar="SECONDS", help="look until clear")
-    parser.add_argument("--db", metavar="PATH", help="the database, if not the configured one")
-    parser.add_argument(
-        "--hook", choices=HOOKS, metavar="SHELL", help=f"print a hook: {', '.join(HOOKS)}"
-    )
-    parser.add_argument("--version", action="version", version=f"mm-preflight {__version__}")
+    add = parser.add_argument
+    add("--json", action="store_true", help="print one JSON object")
+    add("--quiet", action="store_true", help="no report: the exit status answers")
+    add("--verbose", action="store_true", help="add evidence and full arguments")
+    add("--wait", type=_seconds, metavar="SECONDS", help="look until clear")
+    add("--db", metavar="PATH", help="the database, if not the configured one")
+    add("--hook", choices=HOOKS, metavar="SHELL", help=f"print a hook: {', '.join(HOOKS)}")
+    add("--version", action="version", version=f"mm-preflight {__version__}")
     return parser
 
 

@@ -542,8 +542,8 @@ class Screen:
                 lines += part.splitlines()
         return lines
 
-    def shows(self, pid: int) -> bool:
-        return any(re.search(rf"\b{pid}\b", line) for line in self.lines)
+    def shows(self, pid: int, where: str = "") -> bool:
+        return any(re.search(rf"^{where}.*\b{pid}\b", line) for line in self.lines)
 
 
 @posix
@@ -551,13 +551,15 @@ def test_wait_on_a_terminal_shows_the_list_shrinking(start, kill, on_terminal):
     first, second = start("mm", "web"), start("memtomem-server")
     run, terminal = on_terminal("--wait", "60")
     screen = Screen(terminal)
-    until(lambda: screen.shows(first) and screen.shows(second), "both")
-    assert all(len(line) < 80 for line in screen.lines)
+    live = "waiting for"
+    until(lambda: screen.shows(first, live) and screen.shows(second, live), "both")
+    assert "stop it: mm web stop" in "\n".join(screen.lines)  # the report stands above, once
+    assert all(len(line) <= 80 for line in screen.lines)
     kill(first)
-    until(lambda: not screen.shows(first), "the first to go")
-    assert screen.shows(second)
+    until(lambda: not screen.shows(first, live), "the first to go")
+    assert screen.shows(second, live)
     kill(second)
-    until(lambda: not screen.shows(second), "the second to go")
+    until(lambda: not screen.shows(second, live), "the second to go")
     run.send_signal(signal.SIGINT)
     assert run.wait(10) in (130, 0)
 
