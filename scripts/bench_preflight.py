@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import py_compile
 import shutil
 import signal
 import sqlite3
@@ -41,6 +42,7 @@ for process in psutil.process_iter():
 
 def ways(database: Path) -> dict[str, list[str]]:
     """Each way to ask, by its column, as a command."""
+    py_compile.compile(str(PREFLIGHT))  # as pip leaves it
     installed = Path(sys.executable).with_name("mm-preflight")
     preflight = [str(installed)] if installed.exists() else [sys.executable, str(PREFLIGHT)]
     commands = {

@@ -39,6 +39,8 @@ def install(extra: str) -> None:
     pip = [BIN / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     constraints = ["--constraint", ROOT / "constraints.txt"]
     subprocess.run([*pip, *constraints, "--editable", target], check=True, stdout=sys.stderr)
+    # An editable module is compiled at each start where the environment forbids to keep the result.
+    subprocess.run([BIN / "python", "-m", "compileall", "-q", ROOT / "scripts"], check=True)
     stamp.write_text(wanted.hexdigest())
 
 

@@ -117,6 +117,7 @@ MODULE = r"memtomem(?:\.\w+)*"
 APPLICATION = r"memtomem(?:\.\w+)+:\w+"
 PYTHON = r"(?i)(?:python|pythonw|pypy|graalpy)[\d.]*(?:-\w+)?_?[a-z]?(?:\.exe)?"
 SHELL = r"(?i)(?:(?:ba|da|a|z|k|fi|c|tc|pw)?sh|powershell|cmd)(?:\.exe)?"
+SIEVE = rb"(?i)\A[^\0]*py|memtomem|mm(?:\.exe|-script\.pyw?)?(?:[\0 ]|\Z)"
 SCRIPTS = ("mm", "mm.exe", "mm-script.py", "mm-script.pyw")
 
 
@@ -437,7 +438,8 @@ def scan(option: str | None) -> Result:
         if not fresh:
             break
         known.update(fresh)
-        first += [each for pid in fresh if pid != os.getpid() and (each := look_at(pid, database))]
+        looks = (look_at(pid, database) for pid in fresh if pid != os.getpid())
+        first += [each for each in looks if each]
     if os.getpid() not in known:
         raise Unknown("the check is not in the process table that it reads; mount /proc")
 
@@ -479,8 +481,24 @@ def _require_own_table() -> None:
         raise Unknown("/proc shows another PID namespace; mount this one's own /proc")
 
 
+def sieve(pid: int) -> bool:
+    """Whether a command line could be memtomem's, or is hidden: then it is read in full.
+
+    On Linux, for speed: psutil reads a second file of each process, to tell it from a later one of
+    the same PID. Python counts by its name alone, because its script may be a link to mm.
+    """
+    try:
+        with open(f"{psutil.PROCFS_PATH}/{pid}/cmdline", "rb", buffering=0) as file:
+            raw = file.read()
+    except OSError:
+        return True
+    return not raw or re.search(SIEVE, raw) is not None
+
+
 def look_at(pid: int, database: Database) -> Seen | None:
-    """One process; None if it is gone or a zombie."""
+    """One process; None if it is gone, a zombie, or has plainly nothing to do with memtomem."""
+    if LINUX and not sieve(pid) and holds_database(pid, database) is False:
+        return None
     try:
         process = psutil.Process(pid)
         try:
@@ -495,7 +513,8 @@ def look_at(pid: int, database: Database) -> Seen | None:
             if os.path.islink(path):
                 argv = [argv[0], os.path.realpath(path), *rest]
         command = identify(process, argv, database) if argv and maybe(argv) else None
-        return Seen(process, argv, command, holds_database(process, database))
+        seen = Seen(process, argv, command, holds_database(pid, database))
+        return seen if seen.command or seen.holds or hides(seen) else None
     except psutil.NoSuchProcess:
         return None
 
@@ -541,7 +560,7 @@ def identify(process: psutil.Process, argv: list[str], database: Database) -> Co
     return None if other else command._replace(verified=False)
 
 
-def holds_database(process: psutil.Process, database: Database) -> bool | None:
+def holds_database(pid: int, database: Database) -> bool | None:
     """Whether a process has the database, its -wal or its -shm open; None if that is hidden.
 
     On Linux it reads /proc itself: psutil's open_files() also stats every file and reads its
@@ -549,18 +568,19 @@ def holds_database(process: psutil.Process, database: Database) -> bool | None:
     """
     if not LINUX and sys.platform != "darwin":
         return False  # on Windows, open_files() can hang
-    folder = f"{psutil.PROCFS_PATH}/{process.pid}/fd/"
+    folder = f"{psutil.PROCFS_PATH}/{pid}/fd/"
     try:
-        links = os.listdir(folder) if LINUX else [file.path for file in process.open_files()]
+        files = [] if LINUX else psutil.Process(pid).open_files()
+        links = os.listdir(folder) if LINUX else [file.path for file in files]
     except (FileNotFoundError, ProcessLookupError, psutil.NoSuchProcess):
         return False
     except TROUBLE:
         return None
-    holds = False
+    holds, names, linked = False, database.names, database.linked or not LINUX
     for link in links:
         try:
             path = os.readlink(folder + link) if LINUX else link
-            if path.endswith(database.names) or (database.linked and path[0] == "/"):
+            if path.endswith(names) or (linked and path[0] == "/"):
                 if path.endswith(" (deleted)") and path[:-10] in database.paths:
                     return True
                 info = os.stat(folder + link if LINUX else link)

@@ -3,6 +3,8 @@
 Rows are command lines as a process table shows them; a string is split as a POSIX shell would.
 """
 
+import os
+import re
 import shlex
 from itertools import chain
 
@@ -312,6 +314,20 @@ def test_innocent_on_windows(argv):
 def test_sieve_lets_every_row_through(argv, expected):
     """What the sieve holds back is never parsed, so it must not hold back a live one."""
     assert maybe(split(argv))
+
+
+@pytest.mark.parametrize("ending", [b"\0", b""], ids=["as-started", "rewritten"])
+@pytest.mark.parametrize("argv, expected", rows(ALIVE))
+def test_first_sieve_lets_every_row_through(argv, expected, ending):
+    """So with the one that reads the bytes of /proc; a process may have written over its argv."""
+    raw = (ending or b" ").join(map(os.fsencode, split(argv))) + ending
+    assert re.search(mm_preflight.SIEVE, raw)
+
+
+@given(st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))))
+def test_first_sieve_holds_back_no_more_than_the_second(argv):
+    if maybe(argv):
+        assert re.search(mm_preflight.SIEVE, b"\0".join(map(str.encode, argv)) + b"\0")
 
 
 @pytest.mark.parametrize("argv, expected", rows(ALIVE_ON_WINDOWS))
