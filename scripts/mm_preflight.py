@@ -108,13 +108,17 @@ RUNNERS = frozenset(
     " pyinstrument memray kernprof line_profiler hupper jurigged fastmcp".split()
 )
 RUNNER_VALUES = frozenset(  # options of RUNNERS whose next argument is not what they run
-    "-o -s -c -C -f -r -i -p -u --outfile --sort --source --source-pkgs --include --omit --rcfile"
+    "-o -s -c -C -f --outfile --sort --source --source-pkgs --include --omit --rcfile"
     " --data-file --context --concurrency --coverdir --file --ignore-module --ignore-dir --listen"
     " --connect --log-to --adapter-access-token --configure-qt --output_file --output --outdir"
     " --include_files --exclude_files --log_func --renderer --setup --prof-mod --reload".split()
 )
+RUNNER_FLAGS = frozenset(  # options of RUNNERS that are known to have no value
+    "-- -a -b -l -p -q -t -v -L --append --branch --builtin --count --line-by-line --parallel-mode"
+    " --pylib --quiet --timid --trace --verbose".split()
+)
 MODULE = r"memtomem(?:\.\w+)*"
-APPLICATION = r"memtomem(?:\.\w+)+:\w+"
+APPLICATION = r"memtomem(?:\.\w+)+(?::\w+|\Z)"
 PYTHON = r"(?i)(?:python|pythonw|pypy|graalpy)[\d.]*(?:-\w+)?_?[a-z]?(?:\.exe)?"
 SHELL = r"(?i)(?:(?:ba|da|a|z|k|fi|c|tc|pw)?sh|powershell|cmd)(?:\.exe)?"
 SIEVE = rb"(?i)\A[^\0]*py|memtomem|mm(?:\.exe|-script\.pyw?)?(?:[\0 ]|\Z)"
@@ -138,8 +142,7 @@ def _entry_point(path: str) -> str:
 
 def maybe(argv: list[str]) -> bool:
     """The sieve: an argv in which this finds nothing runs no memtomem, and is not read further."""
-    words = map(str.lower, argv) if WINDOWS else argv
-    return any("memtomem" in word or word.endswith(SCRIPTS) for word in words)
+    return any("memtomem" in word or word.endswith(SCRIPTS) for word in map(str.lower, argv))
 
 
 def judge(argv: list[str], python: bool = False, windows: bool = False) -> Command | None:
@@ -235,17 +238,25 @@ def _run_runner(runner: str, args: list[str]) -> Command | None:
         return None
     if runner not in RUNNERS or (runner == "coverage" and args[:1] != ["run"]):
         return None
+    if runner == "pydevd" and "--file" in args[:-1]:
+        at = args.index("--file")
+        run = _run_module if "--module" in args[:at] else _run_script
+        return run(args[at + 1], args[at + 2 :])
     before = ""
     for at, arg in enumerate(args):
         if arg in ("-m", "--module"):
             return _run_module("".join(args[at + 1 : at + 2]), args[at + 2 :])
         if arg.startswith("-mmemtomem"):
             return _run_module(arg[2:], args[at + 1 :])
+        flag = before in {"trace": ("-c", "-s"), "memray": ("-f",)}.get(runner, ())
         skip = arg.isdigit() or arg == "run"  # a value; coverage's and memray's subcommand
-        if not (skip or arg.startswith("-") or before in RUNNER_VALUES):
+        if not (skip or arg.startswith("-") or (before in RUNNER_VALUES and not flag)):
             if _entry_point(arg):
                 return _run_entry_point(arg, args[at + 1 :])
-            return _run_module(arg, args[at + 1 :]) if re.fullmatch(MODULE, arg) else None
+            if re.fullmatch(MODULE, arg):
+                return _run_module(arg, args[at + 1 :])
+            if not before.startswith("-") or before in RUNNER_FLAGS:
+                return None  # it runs something else; after another option, it may be a value
         before = arg
     return None
 
@@ -290,7 +301,11 @@ def _modules(ast, node) -> list[str]:
         if function in ("__import__", "import_module", "run_module", "_run_module_as_main"):
             return texts
         if function in ("run", "resolve_name"):  # uvicorn.run("memtomem.web.app:app")
-            return [text.partition(":")[0] for text in texts if re.match(APPLICATION, text)]
+            return [
+                text.partition(":")[0]
+                for text in texts
+                if ":" in text and re.match(APPLICATION, text)
+            ]
     return []
 
 
@@ -364,6 +379,8 @@ def database_path() -> str:
             import json
 
             path = json.loads(text).get("storage", {}).get("sqlite_path", path)
+            if not isinstance(path, str):
+                raise ValueError("sqlite_path is not text")
         except FileNotFoundError:
             continue
         except (OSError, ValueError, AttributeError, RecursionError) as error:
@@ -605,8 +622,11 @@ def _is_own_python(seen: Seen, database: Database) -> bool:
     try:
         if not _belongs_to(process, database.owners):
             return False
-    except TROUBLE:
-        return not WINDOWS  # there, services of the system do not name their user
+    except TROUBLE:  # on Windows, services of the system do not name their user
+        folder = f"{psutil.PROCFS_PATH}/{process.pid}"
+        owner = safe(lambda: os.stat(folder).st_uid, None) if LINUX else None
+        if WINDOWS or owner not in (None, *database.owners):
+            return False
     names = [safe(process.name, ""), safe(process.exe, ""), *(seen.argv or [])[:1]]
     return any(map(is_python, names)) or not any(names)  # of one without a name, nothing is known
 
@@ -614,7 +634,9 @@ def _is_own_python(seen: Seen, database: Database) -> bool:
 def _belongs_to(process: psutil.Process, owners: frozenset[int]) -> bool:
     """Whether a process is of one of these users; on Windows, of the one who runs the check."""
     if WINDOWS:
-        return process.username() == psutil.Process().username()
+        user = process.username()
+        system = 0 in owners and user.upper() == "NT AUTHORITY\\SYSTEM"
+        return system or user == psutil.Process().username()
     return bool(owners & set(process.uids()))
 
 
@@ -665,8 +687,9 @@ def _same_instance(above: Seen, each: Seen) -> bool:
     """Whether a process is a worker of its parent, or what a launcher on Windows started."""
     if each.command:
         return bool(above.command) and above.command.name == each.command.name
+    spawned = any("multiprocessing" in arg for arg in each.argv or [])
     exe = safe(above.process.exe, "")
-    return exe != "" and exe == safe(each.process.exe, "")
+    return (spawned or each.argv == above.argv) and exe == safe(each.process.exe, None)
 
 
 def _row(each: Seen, parents: list, pids: list[int], held: bool, here: set[int]) -> Row:
@@ -844,7 +867,10 @@ def _table(rows: list[Row], verbose: bool) -> list[str]:
         lines.append(_line(row, width))
         lines += wrap(f"stop it: {row.stop}", " " * 11)
         if not row.verified:
-            lines += wrap("its script could not be read: it may be another program", " " * 11)
+            lines += wrap(
+                "not verified: what it runs could not be read, so it may be another program",
+                " " * 11,
+            )
         if verbose:
             lines.append(f"{'':11}evidence: {', '.join(row.evidence)}")
             lines.append(f"{'':11}argv: {' '.join(arg[:200] for arg in row.argv)}")
@@ -901,7 +927,7 @@ function {name} {{
       printf '%s\\n' "{missing}" "  {remedy}" >&2
       return 2
     fi
-    command mm-preflight || return $?
+    command mm-preflight || return "$?"
   fi
   command {name} "$@"
 }}
@@ -1022,19 +1048,19 @@ def wait(option: str | None, seconds: float, quiet: bool = False) -> Result:
 
 def _waiting(result: Result) -> list[str]:
     """What is still being waited for, in lines that fit the terminal."""
-    import shutil
-
-    size = shutil.get_terminal_size()
+    columns, rows = safe(lambda: os.get_terminal_size(sys.stderr.fileno()), (0, 0))
     width = max((len(_what(row)) for row in result.processes), default=0)
     lines = [f"waiting for{_line(row, width)}" for row in result.processes]
     if result.verdict == "clear":
         lines = [f"nothing is alive; looking on for {CLEAR_SECONDS:g} s"]
     elif result.verdict == "unknown":
         lines = [f"unknown: {result.reason}"]
-    room = max(1, size.lines - 3)
+    room = max(1, (rows or 24) - 3)
     if len(lines) > room:
-        lines[room:] = [f"… and {len(lines) - room} more"]
-    return [line[: size.columns - 1] for line in lines]
+        lines[room:] = [f"... and {len(lines) - room} more"]
+    # A line that wraps would not be wiped; in ASCII each character is one column wide.
+    lines = [line.encode("ascii", "backslashreplace").decode() for line in lines]
+    return [line[: (columns or 80) - 1] for line in lines]
 
 
 def write(stream, text: str) -> None:

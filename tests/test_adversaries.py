@@ -193,7 +193,7 @@ def test_script_that_cannot_be_trusted_counts_unverified(
     [row] = report.of(pid)
     assert (row["command"], row["verified"]) == ("mm init", False)
     text = preflight().stderr
-    assert "its script could not be read" in " ".join(text.split())
+    assert "what it runs could not be read" in " ".join(text.split())
 
 
 def test_script_in_another_mount_namespace(world, root):

@@ -139,6 +139,18 @@ ALIVE = {
     "hypercorn": ("python -m hypercorn memtomem.web.app:app",
                   ("web", "hypercorn memtomem.web.app:app")),
     "coverage-script": ("python /venv/bin/coverage run /venv/bin/mm web", WEB),
+    "coverage-flag-bare-script": ("python /venv/bin/coverage run -p mm web", WEB),
+    "trace-count": ("python -m trace -c /venv/bin/memtomem-server", SERVER),
+    "memray-force": ("python /venv/bin/memray run -f /venv/bin/memtomem-server", SERVER),
+    "pydevd": ("python /ide/pydevd.py --client 127.0.0.1 --port 5 --file /venv/bin/mm web", WEB),
+    "pydevd-module": ("python /ide/pydevd.py --module --file memtomem.server", MODULE),
+    "gunicorn-default": (
+        "python /venv/bin/gunicorn memtomem.web.app",
+        ("web", "gunicorn memtomem.web.app"),
+    ),
+    "upper-case": ("python /venv/bin/Memtomem-Server", SERVER),
+    "kernprof": ("python /venv/bin/kernprof -l memtomem-server", SERVER),
+    "viztracer": ("python -m viztracer --tracer_entries 100 -- /venv/bin/mm web", WEB),
     "coverage-bare-script": ("python /venv/bin/coverage run --branch mm web", WEB),
     "coverage-module": ("python -m coverage run -m memtomem.server", MODULE),
     "coverage-3.12": ("python /venv/bin/coverage-3.12 run -m memtomem.server", MODULE),
@@ -179,6 +191,9 @@ ALIVE_ON_WINDOWS = {
 }
 
 INNOCENT = {
+    "coverage-pytest-folder": "python -m coverage run --branch /venv/bin/pytest packages/memtomem",
+    "coverage-bare-pytest": "python -m coverage run -p pytest packages/memtomem",
+    "coverage-report-named": "python -m coverage report -m memtomem.server",
     "empty": [],
     "empty-strings": ["", "", ""],
     "kernel-thread": ["kworker/0:1-mm_percpu_wq"],
