@@ -17,25 +17,26 @@ only room that touches psutil), report (for people and as JSON; pure), hook (for
 
 from __future__ import annotations
 
-import argparse
-import errno
-import os
-import re
-import stat
 import sys
-import threading
-import time
-import warnings
-from collections import namedtuple  # dataclasses and typing take a tenth of the run to import
-from contextlib import suppress
-from itertools import takewhile
 
 broken = None
 try:
+    import argparse
+    import errno
+    import os
+    import re
+    import stat
+    import threading
+    import time
+    import warnings
+    from collections import namedtuple  # dataclasses and typing take a tenth of the run to import
+    from contextlib import suppress
+    from itertools import takewhile
+
     import psutil
-except KeyboardInterrupt:
+except KeyboardInterrupt:  # these imports are most of the run
     sys.exit(130)
-except Exception as error:  # scan() says so in words: the verdict is "unknown"
+except Exception as error:  # psutil's; scan() says so in words: the verdict is "unknown"
     psutil, broken = None, error
 
 __version__ = "0.1.0"
