@@ -672,14 +672,14 @@ def _rows(seen: list[Seen], database: Database) -> tuple[list[Row], list[Row]]:
             elif not _is_launcher(parent):
                 break
         groups.setdefault(head, []).append(pid)
-    owners = database.owners | {0}
+    owners, here_pids = database.owners | {0}, {parent.pid for parent in here}
     for head, pids in groups.items():
         # On Windows, the first of a chain is a launcher and the last is Python.
         last = max(pids, key=lambda pid: (hits[pid].command is not None, len(chains[pid])))
         each = hits[last if WINDOWS else head]
         held = any(hits[pid].holds for pid in pids)
         ours = any(safe(lambda p=pid: _belongs_to(hits[p].process, owners), True) for pid in pids)
-        row = _row(each, chains[head], pids, held, {parent.pid for parent in here})
+        row = _row(each, chains[head], pids, held, here_pids)
         (counted if ours or held else others).append(row)
     return counted, others
 

@@ -24,7 +24,9 @@ import pytest
 
 HERE = Path(__file__).parent
 SCRIPT = HERE.parent / "scripts" / "reproduce_mix.py"
-PREFLIGHT = shlex.join([sys.executable, str(HERE / "standin_preflight.py")])
+PREFLIGHT = shlex.join([sys.executable, str(SCRIPT.with_name("mm_preflight.py"))])
+CLEAR = {"schema_version": 1, "verdict": "clear", "reason": None, "processes": []}
+BLIND = shlex.join([sys.executable, "-c", f"print({json.dumps(CLEAR)!r})"])
 
 spec = importlib.util.spec_from_file_location("reproduce_mix", SCRIPT)
 mix = sys.modules["reproduce_mix"] = importlib.util.module_from_spec(spec)
@@ -264,7 +266,8 @@ def standin(tmp_path):
     def make(behaviour):
         program = tmp_path / "mm"
         program.write_text(
-            f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(HERE)!r})\n"
+            f"#!{sys.executable}\n# stands in for memtomem\n"
+            f"import sys\nsys.path.insert(0, {str(HERE)!r})\n"
             f"import standin_memtomem\nstandin_memtomem.main({behaviour!r})\n"
         )
         program.chmod(0o755)
@@ -369,7 +372,7 @@ def test_verdict_of_each_behaviour(
 
 @posix_only
 def test_a_preflight_that_misses_mm_web_makes_it_unknown(tmp_path, standin):
-    done = reproduce(tmp_path, standin("holds"), "--json", preflight=PREFLIGHT + " --blind")
+    done = reproduce(tmp_path, standin("holds"), "--json", preflight=BLIND)
     told = json.loads(done.stdout)
     assert done.returncode == 2
     assert told["verdict"] == "unknown"
