@@ -25,7 +25,17 @@ from typing import NamedTuple
 import psutil
 import pytest
 from hypothesis import settings
-from support import PORTABLE, PROGRAMS, SCRIPT, SECONDS, STAND_IN, Environment, environment, until, write_script
+from support import (
+    PORTABLE,
+    PROGRAMS,
+    SCRIPT,
+    SECONDS,
+    STAND_IN,
+    Environment,
+    environment,
+    until,
+    write_script,
+)
 
 sys.path.insert(0, str(SCRIPT.parent))  # the package need not be installed
 import mm_preflight
@@ -192,7 +202,9 @@ def platform() -> str:
 @pytest.fixture
 def preflight(home, stand_in, platform):
     """Run the check as a program of its own."""
-    def preflight(*options, python=sys.executable, script=PROGRAMS[platform], env=None, **settings) -> Report:
+
+    def preflight(*options, python=sys.executable, script=None, env=None, **settings) -> Report:
+        script = script or PROGRAMS[platform]
         done = subprocess.run(
             [python, script, *options],
             env=environment(stand_in, home) | (env or {}),
@@ -264,7 +276,7 @@ def world(own_world, stand_in, home, platform):
     """
 
     def world(code: str, *, before=(), **names):
-        names = {"SCRIPT": str(PROGRAMS[platform]), "SCRIPTS": str(SCRIPT.parent), "MM": stand_in.program("mm"), **names}
+        names = {"SCRIPT": str(PROGRAMS[platform]), "MM": stand_in.program("mm"), **names}
         source = f"{PRELUDE}\n{code}\nprint(json.dumps(result))"
         done = subprocess.run(
             [*own_world, *before, sys.executable, "-c", source, json.dumps(names)],

@@ -661,8 +661,8 @@ def test_root_counts_for_every_user(mm, nobody, shared, preflight, platform):
     """The check of a user sees root's processes in part: what they hold is hidden from it."""
     os.chown(shared / ".memtomem" / "memtomem.db", nobody.uid, nobody.uid)
     pid = mm("web")
-    script = nobody.at(shared)
-    report = preflight("--json", python=nobody.python, script=shared / PROGRAMS[platform].name, **script)
+    script = nobody.at(shared) | {"script": shared / PROGRAMS[platform].name}
+    report = preflight("--json", python=nobody.python, **script)
     [row] = report.of(pid)
     assert (row["command"], row["evidence"]) == ("mm web", LINE)
     assert report.json["uninspected"] > 0
@@ -672,8 +672,8 @@ def test_root_counts_for_every_user(mm, nobody, shared, preflight, platform):
 def test_third_user_does_not_refuse_the_second(start, nobody, shared, preflight, platform):
     third = nobody._replace(uid=1)
     pid = start(shared / "mm", "init", **third.at(shared))
-    script = nobody.at(shared)
-    report = preflight("--json", python=nobody.python, script=shared / PROGRAMS[platform].name, **script)
+    script = nobody.at(shared) | {"script": shared / PROGRAMS[platform].name}
+    report = preflight("--json", python=nobody.python, **script)
     assert report.of(pid) == []
     [row] = [row for row in report.json["other_users"] if row["pid"] == pid]
     assert row["command"] == "mm init"

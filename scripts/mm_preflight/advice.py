@@ -180,6 +180,6 @@ def _stop(command: Command, origin: Origin, unit: str, kill: str) -> str:
         (place and name.startswith("sqlite"), f"type .quit in {place}"),
         (role in ("index", "cli", "embedding-reset"), f"let it finish, or {by_hand}"),
         (kind == "orphan" and not place, f"{kill}   ({gone}, so nothing starts it again)"),
-        (kind == "program" and app, f"{by_hand}   (if it comes back, {app} starts it: end that first)"),
+        (kind == "program" and app, f"{by_hand}   (if it comes back, end {app} first)"),
     )  # fmt: skip
     return next((advice for case, advice in cases if case), by_hand)

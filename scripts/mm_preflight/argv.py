@@ -1,4 +1,4 @@
-"""How an argv is read, whatever platform it comes from: names of programs, Python's options. Pure."""
+"""How an argv of any platform is read: names of programs, options of Python and shells. Pure."""
 
 from __future__ import annotations
 

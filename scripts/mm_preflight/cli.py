@@ -13,7 +13,9 @@ from mm_preflight.report import as_json, as_text, visible, write
 
 HOOKS = {"bash": "mm.sh", "zsh": "mm.sh", "fish": "mm.fish", "powershell": "mm.ps1"}
 Options = namedtuple(
-    "Options", "json quiet verbose wait db hook", defaults=(False,) * 3 + (None,) * 3
+    "Options",
+    "json quiet verbose wait db hook",
+    defaults=(False, False, False, None, None, None),
 )
 
 
@@ -57,7 +59,7 @@ def read_options(argv: list[str]) -> Options:
 
 
 def hook(shell: str) -> str:
-    """The functions for a shell's start-up file: they ask mm-preflight before vectors are dropped."""
+    """The functions for a shell's start-up file, which ask before vectors are dropped."""
     with open(os.path.join(os.path.dirname(__file__), "hooks", HOOKS[shell])) as file:
         return file.read()
 

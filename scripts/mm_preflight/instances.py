@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import time
+from functools import partial
 from typing import Any
 
 from mm_preflight import table
 from mm_preflight.advice import Case, Origin, is_launcher, origin, stop
-from mm_preflight.argv import is_python, library_user
+from mm_preflight.argv import basename, is_python, is_shell, library_user, read_shell_arguments
+from mm_preflight.database import read_bounded
 from mm_preflight.records import Ancestor, Command, Database, Row, Seen
 from mm_preflight.report import visible
+from mm_preflight.texts import locate
 
+LOOP = re.compile(r"\b(?:while|until|for|goto)\b")
 ARGUMENT_SHOWN = 1 << 16  # characters of an argument, for --verbose
 Hits = dict[int, Seen]
 Chains = dict[int, list[Ancestor]]
@@ -25,9 +30,9 @@ def rows(seen: list[Seen], database: Database) -> tuple[list[Row], list[Row]]:
     if not hits:
         return [], []
     known: dict[int, Any] = {}
-    here = table.chain(table.me(), known)
+    here = chain(table.me(), known)
     _drop_the_caller(hits, here)
-    chains = {pid: table.chain(each.process, known) for pid, each in hits.items()}
+    chains = {pid: chain(each.process, known) for pid, each in hits.items()}
     _add_masters(hits, chains, known)
     groups = _groups(hits, chains)
     origins = {head: _origin(hits[head], chains[head]) for head in groups}
@@ -65,11 +70,10 @@ def _add_masters(hits: Hits, chains: Chains, known: dict[int, Any]) -> None:
         above = next(iter(chains[pid]), None)
         if each.command or above is None or above.pid in hits or above.pid <= 1:
             continue
+        program = above.argv[0] if above.argv else ""
         master = Seen(known[pid][0], above.argv, True, False, None, each.ours)
-        if above.argv and (is_python(above.argv[0]) or ":" in above.argv[0]):
-            if _is_worker(master, each):
-                hits[above.pid] = master
-                chains[above.pid] = chains[pid][1:]
+        if (is_python(program) or ":" in program) and _is_worker(master, each):
+            hits[above.pid], chains[above.pid] = master, chains[pid][1:]
 
 
 def _groups(hits: Hits, chains: Chains) -> dict[int, list[int]]:
@@ -146,3 +150,34 @@ def _row(each: Seen, origin: Origin, held: bool) -> Row:
         started and max(0.0, time.time() - started),
         origin.kind == "client",
     )
+
+
+def chain(process: Any, known: dict[int, tuple[Any, Ancestor | None]]) -> list[Ancestor]:
+    """The ancestors of a process, nearest first, as far as they can be had."""
+    ancestors: list[Ancestor] = []
+    passed = {process.pid}
+    while True:
+        if process.pid not in known:
+            parent = table.ask(process.parent, None)
+            known[process.pid] = (parent, table.ask(partial(ancestor, parent), None))
+        process, above = known[process.pid]
+        if above is None or above.pid in passed:
+            return ancestors
+        passed.add(above.pid)
+        ancestors.append(above)
+
+
+def ancestor(process: Any) -> Ancestor | None:
+    """One ancestor, with what tells whether it started, or would start again, what is below."""
+    if process is None:
+        return None
+    argv = table.ask(process.cmdline, [])
+    name = table.ask(process.name, "") or basename("".join(argv[:1]))
+    terminal = table.ask(getattr(process, "terminal", str), None)
+    if not is_shell(argv[0] if argv else name):
+        return Ancestor(process.pid, name, argv, terminal, False, False)
+    runs, text = read_shell_arguments(argv)
+    if runs == "script":
+        text = table.ask(lambda: read_bounded(locate(process, text)).decode("latin-1"), "")
+    text = re.sub(r"(?m)^\s*(#|rem\b|::).*", "", text)
+    return Ancestor(process.pid, name, argv, terminal, not runs, bool(LOOP.search(text)))

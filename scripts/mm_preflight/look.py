@@ -12,6 +12,7 @@ from mm_preflight.database import find_database
 from mm_preflight.judge import judge
 from mm_preflight.records import Database, Result, Seen, Unknown
 from mm_preflight.report import as_text, visible, waiting, write
+from mm_preflight.texts import reader
 
 SCAN_SECONDS = 8.0  # for one look; with start-up and printing, the whole stays under 10 s
 OTHERS_SECONDS = 3.0  # of these; from then on, processes of other users are passed over
@@ -26,7 +27,7 @@ def scan(option: str | None) -> Result:
     database = find_database(option)
     users = table.users(database)
     deadline = time.monotonic() + OTHERS_SECONDS
-    known, found = set(), list[Seen]()
+    known, found = set[int](), list[Seen]()
     for _ in range(2):  # and once more, at what started meanwhile
         fresh = table.pids() - known
         known |= fresh
@@ -55,7 +56,7 @@ def scan(option: str | None) -> Result:
 def _look_again(
     found: list[Seen], database: Database, users: frozenset[str]
 ) -> tuple[list[Seen], list[Seen]]:
-    """A second look at what hides something and may be the user's own Python: all, what still is."""
+    """All, after a second look at what hides and may be the user's own; and what still does."""
     end = time.monotonic() + HIDDEN_SECONDS
     doubts = [each for each in found if _is_doubtful(each, users)]
     sure = [each for each in found if each not in doubts] if doubts else found
@@ -86,7 +87,7 @@ def _judge(
         late = len(hits) >= OTHERS_LOOKED_AT or time.monotonic() > deadline
         if each.ours or each.holds or not late:
             command = judge(
-                each.argv or [], table.reader(each.process, database), each.python, table.WINDOWS
+                each.argv or [], reader(each.process, database), each.python, table.WINDOWS
             )
             if command or each.holds:
                 hits.append(each._replace(command=command))

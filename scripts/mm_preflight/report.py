@@ -102,8 +102,8 @@ def wrap(text: str, indent: str = "") -> list[str]:
     """Lines of at most 80 columns."""
     from textwrap import TextWrapper
 
-    whole = {"break_long_words": False, "break_on_hyphens": False}
-    return TextWrapper(80, indent, indent, **whole).wrap(text)
+    wrapper = TextWrapper(80, indent, indent, break_long_words=False, break_on_hyphens=False)
+    return wrapper.wrap(text)
 
 
 def waiting(result: Result, size: tuple[int, int], clear_seconds: float) -> list[str]:

@@ -7,21 +7,19 @@ comes sooner or says more. Without it (macOS) this room is complete by itself.
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from mm_preflight.argv import basename, is_python, is_shell, read_shell_arguments
-from mm_preflight.database import is_trusted, read_bounded
-from mm_preflight.records import Ancestor, Database, Files, Seen, Unknown
+from mm_preflight.argv import is_python, is_shell
+from mm_preflight.records import Database, Seen, Unknown
 
-psutil: Any
 broken: Exception | None = None
 try:
     import psutil
 except Exception as error:  # require() says so in words: the verdict is "unknown"
-    psutil, broken = None, error
+    psutil, broken = None, error  # type: ignore[assignment,unused-ignore]
 
 system: Any
 if sys.platform == "linux":
@@ -36,7 +34,6 @@ TROUBLE: tuple[type[BaseException], ...]
 TROUBLE = (OSError, SystemError, IndexError, ValueError, RuntimeError)  # psutil raises all of them
 TROUBLE += (psutil.Error,) if psutil else ()
 HIDDEN = Seen(None, None, False, None)  # another user's, of which nothing more is asked
-LOOP = re.compile(r"\b(?:while|until|for|goto)\b")
 
 
 def require() -> None:
@@ -119,7 +116,7 @@ def holds_database(pid: int, database: Database) -> bool | None:
         if path in database.paths:
             return True
         if database.linked or path.lower().endswith(database.names):
-            info = ask(lambda path=path: os.stat(path), None)
+            info = ask(partial(os.stat, path), None)
             if info and (info.st_dev, info.st_ino) in database.ids:
                 return True
     return False
@@ -154,48 +151,7 @@ def could_be_own_python(seen: Seen, users: frozenset[str]) -> bool:
     return bool(seen.python or not any(names))  # of one without a name, nothing is known
 
 
-def locate(process: Any, path: str) -> str:
-    """Where a script of a process lies; OSError if that cannot be told from here."""
-    if hasattr(system, "require_same_files"):
-        system.require_same_files(process.pid)
-    if not os.path.isabs(path):
-        path = os.path.join(process.cwd(), path)
-    main = os.path.join(path, "__main__.py")
-    return main if os.path.isdir(path) else path
-
-
-def reader(process: Any, database: Database) -> Files:
-    """How to read the scripts of a process: by paths as it sees them, bounded."""
-
-    def read(path: str) -> bytes:
-        try:
-            return read_program(locate(process, path))
-        except TROUBLE as error:
-            raise OSError(str(error)) from None
-
-    def trusted(path: str) -> bool:
-        return bool(ask(lambda: is_trusted(locate(process, path), database.owners), False))
-
-    return Files(read, trusted)
-
-
-def read_program(path: str) -> bytes:
-    """The Python text of a script; of a zip application or a launcher, its main file's."""
-    text = read_bounded(path)
-    if b"PK\5\6" not in text[-65557:]:  # a zip's end, with the longest comment it may have
-        return text
-    import io
-    import zipfile
-    import zlib
-
-    try:
-        with zipfile.ZipFile(io.BytesIO(text)) as archive, archive.open("__main__.py") as main:
-            return main.read(1 << 16)
-    except (zipfile.BadZipFile, KeyError, NotImplementedError, EOFError, zlib.error):
-        return text
-
-
-# ---- whose, and whose children ------------------------------------------------------------------
+# ---- whose ------------------------------------------------------------------
 
 
 def users(database: Database) -> frozenset[str]:
@@ -240,34 +196,3 @@ def root() -> str:
     import pwd
 
     return pwd.getpwuid(0).pw_name
-
-
-def chain(process: Any, known: dict[int, tuple[Any, Ancestor | None]]) -> list[Ancestor]:
-    """The ancestors of a process, nearest first, as far as they can be had."""
-    ancestors: list[Ancestor] = []
-    passed = {process.pid}
-    while True:
-        if process.pid not in known:
-            parent = ask(process.parent, None)
-            known[process.pid] = (parent, ask(lambda at=parent: ancestor(at), None))
-        process, above = known[process.pid]
-        if above is None or above.pid in passed:
-            return ancestors
-        passed.add(above.pid)
-        ancestors.append(above)
-
-
-def ancestor(process: Any) -> Ancestor | None:
-    """One ancestor, with what tells whether it started, or would start again, what is below."""
-    if process is None:
-        return None
-    argv = ask(process.cmdline, [])
-    name = ask(process.name, "") or basename("".join(argv[:1]))
-    terminal = ask(getattr(process, "terminal", str), None)
-    if not is_shell(argv[0] if argv else name):
-        return Ancestor(process.pid, name, argv, terminal, False, False)
-    runs, text = read_shell_arguments(argv)
-    if runs == "script":
-        text = ask(lambda: read_bounded(locate(process, text)).decode("latin-1"), "")
-    text = re.sub(r"(?m)^\s*(#|rem\b|::).*", "", text)
-    return Ancestor(process.pid, name, argv, terminal, not runs, bool(LOOP.search(text)))
