@@ -29,7 +29,7 @@ import tempfile
 import time
 from pathlib import Path
 
-PREFLIGHT = Path(__file__).with_name("mm_preflight.py")
+PREFLIGHT = Path(__file__).with_name("mm_preflight")
 BARE = """
 import psutil
 for process in psutil.process_iter():

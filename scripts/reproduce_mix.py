@@ -683,11 +683,11 @@ def find_preflight(given: str | None, mm_path: str) -> list[str]:
         if not program:
             raise CannotTell(f"the preflight {given!r} was not found")
         return [str(Path(program).absolute()), *command[1:]]
-    beside = Path(__file__).with_name("mm_preflight.py").resolve()
+    beside = Path(__file__).with_name("mm_preflight").resolve()
     for place in (str(Path(mm_path).parent), str(Path(sys.executable).parent), None):
         if program := shutil.which("mm-preflight", path=place):
             return [str(Path(program).absolute())]
-    return [sys.executable, str(beside)] if beside.is_file() else []
+    return [sys.executable, str(beside)] if beside.is_dir() else []
 
 
 # --- The verdict -------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ import pytest
 
 HERE = Path(__file__).parent
 SCRIPT = HERE.parent / "scripts" / "reproduce_mix.py"
-PREFLIGHT = shlex.join([sys.executable, str(SCRIPT.with_name("mm_preflight.py"))])
+PREFLIGHT = shlex.join([sys.executable, str(SCRIPT.with_name("mm_preflight"))])
 CLEAR = {"schema_version": 1, "verdict": "clear", "reason": None, "processes": []}
 BLIND = shlex.join([sys.executable, "-c", f"print({json.dumps(CLEAR)!r})"])
 
@@ -388,8 +388,8 @@ def test_where_the_preflight_is_looked_for(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path / "path"))
     mm = str(tmp_path / "tools" / "mm")
     assert mix.find_preflight(None, mm) == []
-    beside = tmp_path / "mm_preflight.py"
-    beside.touch()
+    beside = tmp_path / "mm_preflight"
+    beside.mkdir()
     assert mix.find_preflight(None, mm) == [sys.executable, str(beside)]
     for place in ("path", "bin", "tools"):
         program = tmp_path / place / "mm-preflight"
