@@ -36,14 +36,14 @@ LAUNCHERS = frozenset(  # they start a program and wait for it: the child counts
     "uv uvx pipx sudo doas su timeout nohup nice env setsid xargs poetry pdm hatch mise".split()
 )
 # What has no terminal and started nobody either: the system's own, desktops, terminal programs.
-NOBODY = re.compile(
+NOBODY = (
     r"(?i)(init\b|systemd|launchd|login\b|sshd|crond?|atd|dbus-|containerd-shim|dockerd|conmon|tini"
     r"|dumb-init|docker-init|catatonit|gnome-|plasma|kwin|ksmserver|kded|xfce4-|sway|Hyprland|i3\b"
     r"|openbox|Xorg|gdm|lightdm|sddm|tmux|screen\b|zellij|.*term(inal)?\d*\b|kitty|alacritty|konsole"
     r"|explorer|conhost|OpenConsole|svchost|services\b|wininit|winlogon|userinit|sihost|Finder|Dock\b"
     r"|loginwindow)"
 )
-INIT = re.compile(r"init\b|systemd|launchd")
+INIT = r"init\b|systemd|launchd"
 
 # Who answers for a process. `kind`: "client", "supervisor", "loop" (a shell that would start it
 # again), "prompt" (a person typed it), "program", "orphan" (its parent is gone) or "". `who`: the
@@ -75,8 +75,8 @@ def origin(ancestors: list[Ancestor], terminal: str | None, parent_gone: bool) -
             while at + 1 < len(ancestors) and client_of(ancestors[at + 1]) == client:
                 at += 1  # an application's helper is quit with the application
             return Origin("client", ancestors[at], client, terminal, launchers, False)
-        if each.pid <= 1 or NOBODY.match(each.name) or (terminal and each.terminal != terminal):
-            init = INIT.match(each.name) is not None
+        if each.pid <= 1 or re.match(NOBODY, each.name) or (terminal and each.terminal != terminal):
+            init = re.match(INIT, each.name) is not None
             kind = kind if who or init else ""
             break
         found = _kind(each, ancestors[at + 1 : at + 2])

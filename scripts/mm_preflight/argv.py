@@ -6,9 +6,8 @@ import re
 
 # memtomem's four programs, and the module that each runs.
 PROGRAMS = {"mm": "cli", "memtomem": "cli", "memtomem-server": "server", "memtomem-web": "web"}
-PROGRAM = re.compile(rf"(?i)({'|'.join(PROGRAMS)})(?:\.exe|-script\.pyw?)?")
 PYTHON = re.compile(r"(?i)(?:python|pythonw|pypy|graalpy)[\d.]*(?:-\w+)?_?[a-z]?(?:\.exe)?")
-SHELL = re.compile(r"(?i)(?:(?:ba|da|a|z|k|fi|c|tc|pw)?sh|powershell|cmd)(?:\.exe)?")
+SHELLS = frozenset("sh bash dash ash zsh ksh fish csh tcsh pwsh powershell cmd".split())
 
 
 def basename(path: str) -> str:
@@ -23,13 +22,15 @@ def is_python(program: str) -> bool:
 
 def is_shell(program: str) -> bool:
     """Whether a path names a shell; a login shell's argv[0] begins with a dash."""
-    return SHELL.fullmatch(basename(program).removeprefix("-")) is not None
+    return basename(program).removeprefix("-").lower().removesuffix(".exe") in SHELLS
 
 
 def program_of(path: str) -> str:
     """Which of memtomem's four programs a path names, or ''."""
-    match = PROGRAM.fullmatch(basename(path))
-    return match[1].lower() if match else ""
+    name = basename(path).lower()
+    for ending in (".exe", "-script.py", "-script.pyw"):
+        name = name.removesuffix(ending)
+    return name if name in PROGRAMS else ""
 
 
 def read_python_arguments(args: list[str]) -> tuple[str, str, list[str]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 from functools import partial
-from typing import Any
 
 from mm_preflight import table
 from mm_preflight.advice import Case, Origin, is_launcher, origin, stop
@@ -14,6 +13,10 @@ from mm_preflight.database import read_bounded
 from mm_preflight.records import Ancestor, Command, Database, Row, Seen
 from mm_preflight.report import visible
 from mm_preflight.texts import locate
+
+TYPE_CHECKING = False  # typing takes 4 ms to import
+if TYPE_CHECKING:
+    from typing import Any
 
 LOOP = re.compile(r"\b(?:while|until|for|goto)\b")
 ARGUMENT_SHOWN = 1 << 16  # characters of an argument, for --verbose

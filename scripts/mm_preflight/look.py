@@ -7,10 +7,10 @@ import sys
 import threading
 import time
 
-from mm_preflight import instances, table
+from mm_preflight import table
 from mm_preflight.database import find_database
 from mm_preflight.judge import judge
-from mm_preflight.records import Database, Result, Seen, Unknown
+from mm_preflight.records import Database, Result, Row, Seen, Unknown
 from mm_preflight.report import as_text, visible, waiting, write
 from mm_preflight.texts import reader
 
@@ -40,7 +40,7 @@ def scan(option: str | None) -> Result:
     found, doubts = _look_again(found, database, users)
     partly = sum(each.process is None or (table.hides(each) and each.argv != []) for each in found)
     hits = _judge([each for each in found if each.process], database, users, deadline)
-    counted, others = instances.rows(hits, database)
+    counted, others = _rows(hits, database) if hits else ([], [])
     spots = table.blind_spots(known)
     if any(each.argv is None and each.process for each in found):
         spots += [] if "other-users-hidden" in spots or table.WINDOWS else ["other-users-hidden"]
@@ -51,6 +51,12 @@ def scan(option: str | None) -> Result:
         reason += "end it, or run this as its user"
     path = visible(database.path)
     return Result(verdict, reason, path, len(known), partly, others, spots, counted)
+
+
+def _rows(hits: list[Seen], database: Database) -> tuple[list[Row], list[Row]]:
+    from mm_preflight import instances  # not needed where nothing is alive
+
+    return instances.rows(hits, database)
 
 
 def _look_again(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 from mm_preflight.records import BLIND_SPOTS, Result, Row
+
+TYPE_CHECKING = False  # typing takes 4 ms to import
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def visible(text: str, limit: int = 1000) -> str:

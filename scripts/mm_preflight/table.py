@@ -10,10 +10,13 @@ import os
 import sys
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from mm_preflight.argv import is_python, is_shell
 from mm_preflight.records import Database, Seen, Unknown
+
+TYPE_CHECKING = False  # typing takes 4 ms to import
+if TYPE_CHECKING:
+    from typing import Any
 
 broken: Exception | None = None
 try:
@@ -82,7 +85,7 @@ def look_at(pid: int, database: Database) -> Seen | None:
         except TROUBLE:
             argv = None
         python = _is_python(process, argv)
-        seen = Seen(process, argv, python, holds_database(thread, database))
+        seen = Seen(process, argv, python, holds_database(process, database))
         shell = bool(argv) and is_shell(argv[0])
         return seen if python or shell or seen.holds or hides(seen) else None
     except psutil.NoSuchProcess:
@@ -101,13 +104,13 @@ def hides(seen: Seen) -> bool:
     return not seen.argv or seen.holds is None
 
 
-def holds_database(pid: int, database: Database) -> bool | None:
+def holds_database(process: Any, database: Database) -> bool | None:
     """Whether a process has the database, its -wal or its -shm open; None if that is hidden."""
     if hasattr(system, "holds_database"):
-        answer: bool | None = system.holds_database(pid, database)
+        answer: bool | None = system.holds_database(process.pid, database)
         return answer
     try:
-        files = [file.path for file in psutil.Process(pid).open_files()]
+        files = [file.path for file in process.open_files()]
     except psutil.NoSuchProcess:
         return False
     except TROUBLE:

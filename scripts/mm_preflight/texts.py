@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 from mm_preflight import table
 from mm_preflight.database import is_trusted, read_bounded
 from mm_preflight.records import Database, Files
+
+TYPE_CHECKING = False  # typing takes 4 ms to import
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def locate(process: Any, path: str) -> str:
