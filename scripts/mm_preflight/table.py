@@ -110,7 +110,10 @@ def holds_database(process: Any, database: Database) -> bool | None:
         answer: bool | None = system.holds_database(process.pid, database)
         return answer
     try:
-        files = [file.path for file in process.open_files()]
+        if hasattr(system, "mapped_files"):
+            files = system.mapped_files(process)
+        else:
+            files = [file.path for file in process.open_files()]
     except psutil.NoSuchProcess:
         return False
     except TROUBLE:

@@ -1,22 +1,26 @@
-"""What only Windows has: accounts known by their SID, and a python.exe that starts another.
+"""What only Windows has: accounts known by their SID, and files known by being in memory.
 
 Elsewhere in the house: judge reads memtomem's launchers (mm.exe with its script inside), argv
-reads cmd and PowerShell, advice says taskkill. Which programs have the database open is not asked:
-psutil's open_files() can hang there.
+reads cmd and PowerShell, advice says taskkill.
 """
 
 from __future__ import annotations
 
 import ctypes
+from typing import Any
 
-from mm_preflight.records import Database
+from mm_preflight.argv import is_python
 
 LOCAL_SYSTEM = 22  # WinLocalSystemSid, winnt.h
 
 
-def holds_database(pid: int, database: Database) -> bool:
-    """Not asked; the blind spot "open-files" says so."""
-    return False
+def mapped_files(process: Any) -> list[str]:
+    """The paths of the files that a Python has in memory; none of another program's.
+
+    SQLite maps a database's -shm once it has read it in WAL mode. open_files() would tell more, but
+    it can hang for ever; this asks nothing of a file. It takes milliseconds for each process.
+    """
+    return [each.path for each in process.memory_maps()] if is_python(process.name()) else []
 
 
 def blind_spots(known: set[int]) -> list[str]:
