@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import time
 import zipfile
@@ -35,6 +36,13 @@ def until(true, what: str):
             return found
         time.sleep(0.01)
     pytest.fail(f"waited {SECONDS} s in vain: {what}")
+
+
+def free_port() -> int:
+    """A TCP port of this machine that nothing listens on."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
 
 
 def use_platform(kind: str, monkeypatch: pytest.MonkeyPatch) -> str:

@@ -4,14 +4,13 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 
 import pytest
 from mm_preflight.judge import SUBCOMMANDS
 from real import apart, real, subcommands
-from support import PLATFORMS, PROGRAMS, posix, until, use_platform
+from support import PLATFORMS, PROGRAMS, free_port, posix, until, use_platform
 
 __all__ = ["real"]  # the fixture
 
@@ -63,12 +62,6 @@ asyncio.run(main())
 """
 
 
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
 def launched(real, tmp_path_factory):
     """Every row of LAUNCHED, running: its PID by its name, and the home that all share."""
@@ -101,13 +94,14 @@ def launched(real, tmp_path_factory):
 def test_real_process_is_named(launched, platform, name):
     home, pids = launched
     command, role, evidence = LAUNCHED[name]
+    size = 3 if "--workers 2" in command else 1
 
     def row() -> dict:
         argv = [sys.executable, PROGRAMS[platform], "--json"]
         done = subprocess.run(argv, env={"HOME": str(home)}, capture_output=True, text=True)
         found = [one for one in json.loads(done.stdout)["processes"] if one["pid"] == pids[name]]
-        return found[0] if found and found[0]["evidence"] == evidence else {}
+        whole = found and found[0]["evidence"] == evidence and len(found[0]["pids"]) == size
+        return found[0] if whole else {}
 
     found = until(row, f"{command} with {evidence}")
     assert (found["role"], found["verified"]) == (role, True)
-    assert len(found["pids"]) == (3 if "--workers 2" in command else 1)

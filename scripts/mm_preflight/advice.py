@@ -29,7 +29,7 @@ CLIENTS = {
 # They start again what ends: the program, how it lists what it runs, and how it stops one.
 SUPERVISORS = {
     "supervisord": ("supervisorctl status", "supervisorctl stop NAME"),
-    "circusd": ("circusctl listpids NAME", "circusctl stop NAME"),
+    "circusd": ("circusctl list", "circusctl stop NAME"),
     "pm2": ("pm2 list", "pm2 stop NAME"),
 }
 LAUNCHERS = frozenset(  # they start a program and wait for it: the child counts, not they
@@ -143,7 +143,7 @@ def stop(case: Case) -> str:
     command, pid, origin = case.command, case.pid, case.origin
     kill = f"taskkill /PID {pid} /T /F" if case.windows else f"kill {pid}"
     container = case.unit.startswith(("docker", "podman"))
-    words = _stop(command, origin, case.unit if container or origin.init else "", kill)
+    words = _stop(command, origin, case.unit if container or origin.init else "", kill, pid)
     if case.suspended and not case.windows:
         words += f"; it is suspended: wake it first (fg, or kill -CONT {pid})"
     if case.owner:
@@ -154,7 +154,7 @@ def stop(case: Case) -> str:
     return words
 
 
-def _stop(command: Command, origin: Origin, unit: str, kill: str) -> str:
+def _stop(command: Command, origin: Origin, unit: str, kill: str, pid: int) -> str:
     who, name, role, kind = origin.who, command.name, command.role, origin.kind
     place = (origin.terminal or "").removeprefix("/dev/")
     by_hand = f"Ctrl-C in {place}, or {kill}" if place else kill
@@ -168,7 +168,7 @@ def _stop(command: Command, origin: Origin, unit: str, kill: str) -> str:
             kind == "supervisor",
             f"{stopping}   ({listing} tells its NAME; if you only kill it, {app} starts it again)",
         ),
-        (unit == "?", "stop the systemd service that runs it; systemctl status PID names it"),
+        (unit == "?", f"stop the systemd service that runs it; systemctl status {pid} names it"),
         (unit, f"{unit}   (if you only kill it, it may be started again)"),
         (kind == "loop", f"kill {who and who.pid} {kill.removeprefix('kill ')}   (the first is the "
          f"{origin.name} that would start it again)"),
