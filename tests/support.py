@@ -20,7 +20,14 @@ PORTABLE = Path(__file__).parent / "portable.py"
 STAND_IN = Path(__file__).parent / "stand_in"
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's /proc and its tools")
 WINDOWS = os.name == "nt"
-posix = pytest.mark.skipif(WINDOWS, reason="needs what Windows does not have: see the test")
+posix = pytest.mark.skipif(WINDOWS, reason="on Windows pip writes .exe launchers")
+
+
+def not_on_windows(why: str):
+    """A test of what Windows does not have."""
+    return pytest.mark.skipif(WINDOWS, reason=f"Windows {why}")
+
+
 # Whose process table the check reads: "own" is this platform's; "portable" is psutil alone, without
 # the names that psutil lacks on macOS and Windows.
 PROGRAMS = {"own": SCRIPT, "portable": PORTABLE}
@@ -61,7 +68,7 @@ class Environment(NamedTuple):
     library: Path
 
     def program(self, name: str) -> str:
-        return str(self.bin / name) + ".exe" * WINDOWS
+        return str(self.bin / name) + ".exe" * (WINDOWS and not name.endswith(".py"))
 
 
 def write_script(path: Path, interpreter: str, target: str) -> None:
@@ -98,7 +105,7 @@ def write_wheel(path: Path, package: Path) -> None:
 def chain(pid: int, below: int | None = None) -> list[int]:
     """The PIDs from below a process (by default, the tests' own) down to `pid`, topmost first.
 
-    On Windows a program of pip's is a launcher, often a venv's redirector, and the Python that runs.
+    On Windows a program of pip's is a launcher, a venv's python.exe, and the Python that runs.
     """
     line = [pid, *(each.pid for each in psutil.Process(pid).parents())]
     if (below or os.getpid()) in line:

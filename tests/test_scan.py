@@ -1,6 +1,7 @@
 """Real processes: what the check names, what it leaves alone, and from where it is called."""
 
 import datetime
+import io
 import json
 import os
 import shutil
@@ -19,7 +20,7 @@ from support import (
     chain,
     environment,
     linux,
-    posix,
+    not_on_windows,
     until,
     use_platform,
     write_script,
@@ -28,6 +29,7 @@ from support import (
 BOTH = ["command-line", "database-open"]
 LINE = ["command-line"]
 OPEN = ["database-open"]
+OPEN_FILES = not_on_windows("tells only of Python, and only once SQLite has the -shm in memory")
 READY = "import os, time; print('ready', os.getpid(), flush=True)\n"
 STAY = f"{READY}time.sleep(120)\n"
 LIBRARY = f"import memtomem; connection = memtomem.open_database()\n{STAY}"
@@ -71,7 +73,6 @@ SHAPES = {
         "uvicorn memtomem.web.app:app",
         BOTH,
     ),
-    "pdb": ("{python} -m pdb -c continue {bin}/mm index", "index", "mm index", BOTH),
     "cprofile": (
         "{python} -m cProfile -m memtomem.server",
         "mcp-server",
@@ -79,7 +80,13 @@ SHAPES = {
         LINE,
     ),
 }
-SHAPES |= {} if WINDOWS else {
+SHAPES |= {
+    "mm-script": ("{python} {bin}/mm-script.py web", "web", "mm web", BOTH),
+    "pdb": ("{python} -m pdb -c continue {bin}/mm-script.py index", "index", "mm index", BOTH),
+    "case": ("{bin}/MM web", "web", "mm web", BOTH),
+    "pythonw": ("{pythonw} -m memtomem.server", "mcp-server", "python -m memtomem.server", LINE),
+} if WINDOWS else {
+    "pdb": ("{python} -m pdb -c continue {bin}/mm index", "index", "mm index", BOTH),
     "uv-script": ("{bin}/uv-mm/mm web", "web", "mm web", BOTH),
     "long-path": ("{bin}/long-mm/mm web", "web", "mm web", BOTH),
     "link": ("{bin}/link-mm/mm web", "web", "mm web", BOTH),
@@ -91,7 +98,10 @@ def link_folder(target: Path, link: Path) -> None:
     if WINDOWS:
         import _winapi
 
-        _winapi.CreateJunction(str(target), str(link))
+        try:
+            _winapi.CreateJunction(str(target), str(link))
+        except OSError as error:
+            pytest.skip(f"no links to folders here, as under Wine: {error}")
     else:
         os.symlink(target, link)
 
@@ -106,6 +116,7 @@ def platform(request, monkeypatch) -> str:
 def more_scripts(stand_in):
     """Console scripts as other installers write them, each in a folder of its own."""
     if WINDOWS:
+        write_script(stand_in.bin / "mm-script.py", stand_in.python, "memtomem.cli:cli")
         return
     uv, long, link = (stand_in.bin / name for name in ("uv-mm", "long-mm", "link-mm"))
     for folder in (uv, long, link):
@@ -123,13 +134,16 @@ def shape(start, stand_in):
     """Start a row of SHAPES."""
 
     def shape(name: str, **settings) -> int:
-        words = SHAPES[name][0].replace("{python}", stand_in.python).split()
+        pythonw = os.path.join(sys.base_prefix, "pythonw.exe")
+        line = SHAPES[name][0].replace("{python}", stand_in.python).replace("{pythonw}", pythonw)
+        words = line.split()
         programs = [word.removeprefix("{bin}/") for word in words]
         argv = [
-            word if word == name else stand_in.program(name)
-            for word, name in zip(words, programs, strict=True)
+            word if word == program else stand_in.program(program)
+            for word, program in zip(words, programs, strict=True)
         ]
-        return start(*argv, **settings)
+        env = {"PYTHONPATH": str(stand_in.library)} if name == "pythonw" else {}
+        return start(*argv, env=env, **settings)
 
     return shape
 
@@ -230,7 +244,7 @@ def test_shell_command_is_a_launcher(start, preflight):
 
 def test_script_by_relative_path(start, stand_in, preflight):
     """The path is relative to the process's folder, not to the check's."""
-    program = [".\\mm"] if WINDOWS else ["./mm"]
+    program = ["cmd", "/c", ".\\mm"] if WINDOWS else ["./mm"]
     pid = start(*program, "shell", cwd=stand_in.bin)
     [row] = preflight("--json").of(pid)
     assert essence(row) == (chain(pid), "shell", "mm shell", BOTH, True)
@@ -280,7 +294,8 @@ def test_server_title_over_argv(start, stand_in, preflight):
 def test_stopped_process_is_alive(mm, preflight):
     pid = mm("web")
     psutil.Process(pid).suspend()
-    until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED, "the stop")
+    if not WINDOWS:  # Wine does not tell
+        until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED, "the stop")
     [row] = preflight("--json").of(pid)
     assert row["role"] == "web"
     assert WINDOWS or f"kill -CONT {pid}" in row["stop"]
@@ -349,7 +364,7 @@ def test_program_that_has_not_opened_the_database_yet(script, preflight):
 # ---- the database is open -----------------------------------------------------------------------
 
 
-@posix  # Windows tells of no open file, but of those in memory, as SQLite has the -shm
+@OPEN_FILES
 @pytest.mark.parametrize("suffix", ["", "-wal", "-shm"])
 def test_each_file_of_the_database_counts(script, preflight, database, suffix):
     path = f"{database}{suffix}"
@@ -359,7 +374,7 @@ def test_each_file_of_the_database_counts(script, preflight, database, suffix):
     assert essence(row) == ([pid], "database", "python app.py", OPEN, True)
 
 
-@posix  # as above
+@OPEN_FILES
 @pytest.mark.parametrize("link", [os.symlink, os.link], ids=["link", "hard-link"])
 def test_database_by_another_name(script, preflight, database, home, link):
     link(database, home / "other-name")
@@ -375,7 +390,7 @@ def test_database_behind_a_linked_folder(script, preflight, database, home):
     assert preflight("--json").of(pid)[0]["evidence"] == OPEN
 
 
-@posix  # Windows deletes no file that is open
+@not_on_windows("deletes no file that is open")
 def test_database_deleted_and_made_again(script, preflight, database):
     """Its old owner still believes that it has the database."""
     pid = script(LIBRARY)
@@ -441,7 +456,7 @@ def test_notebook(start, stand_in, home, preflight):
     assert "kernel" in row["stop"]
 
 
-@posix  # as above
+@OPEN_FILES
 def test_other_program_with_the_database(start, database, preflight):
     pid = start("tail", "-f", database, ready=False)
     [row] = until(lambda: preflight("--json").of(pid), "tail opening the database")
@@ -451,7 +466,7 @@ def test_other_program_with_the_database(start, database, preflight):
 SQLITE_STAYS = [".system echo ready $PPID", ".system sleep 99"]
 
 
-@posix  # as above
+@OPEN_FILES
 def test_sqlite_shell(start, database, preflight):
     if not shutil.which("sqlite3"):
         pytest.skip("no sqlite3 here")
@@ -593,9 +608,10 @@ def innocents_of_windows(start, stand_in, home, shell_as) -> dict[str, int]:
     folder = home / "memtomem"
     launcher = Path(stand_in.program("mm")).read_bytes()
     other_mm = folder / "bin" / "mm.exe"
-    other_mm.write_bytes(launcher[: launcher.rindex(b"#!")] + f'#!"{stand_in.python}"\n'.encode())
-    with zipfile.ZipFile(other_mm, "a") as archive:
+    with zipfile.ZipFile(text := io.BytesIO(), "w") as archive:
         archive.writestr("__main__.py", STAY)
+    head = launcher[: launcher.rindex(b"#!")] + f'#!"{stand_in.python}"\n'.encode()
+    other_mm.write_bytes(head + text.getvalue())
     large = shell_as("mm", "web", python="print('ready', os.getpid(), flush=True)\ntime.sleep(99)")
     with open(large["executable"], "ab") as file:
         file.write(bytes(2 << 20))
@@ -626,7 +642,7 @@ def test_innocents(start, stand_in, home, shell_as, preflight, only, in_process)
     assert report.stderr == ""
 
 
-@posix  # Windows has no zombies
+@not_on_windows("has no zombies")
 def test_zombie(stand_in, home, preflight, only, in_process):
     """It has ended, though nobody has asked for its exit status."""
     process = subprocess.Popen([stand_in.program("mm"), "web", "-b"], stdout=subprocess.PIPE)

@@ -131,9 +131,10 @@ def supervisor_of(each: Ancestor) -> tuple[str, str] | None:
 
 def is_launcher(each: Ancestor) -> bool:
     """Whether an ancestor merely waits for its child."""
-    program = script_of(each)
-    if program in LAUNCHERS or (each.argv and program_of(each.argv[0])):
-        return True  # the latter on Windows, where memtomem's programs start Python and wait
+    if each.waits or script_of(each) in LAUNCHERS:
+        return True
+    if each.argv and program_of(each.argv[0]):
+        return True  # on Windows, where memtomem's programs start Python and wait
     shell = is_shell(each.argv[0]) if each.argv else False
     return shell and not each.loops and read_shell_arguments(each.argv)[0] == "c"
 

@@ -8,7 +8,14 @@ from functools import partial
 
 from mm_preflight import table
 from mm_preflight.advice import Case, Origin, is_launcher, origin, stop
-from mm_preflight.argv import basename, is_python, is_shell, library_user, read_shell_arguments
+from mm_preflight.argv import (
+    basename,
+    is_python,
+    is_shell,
+    library_user,
+    read_shell_arguments,
+    waits_for,
+)
 from mm_preflight.database import read_bounded
 from mm_preflight.records import Ancestor, Command, Database, Row, Seen
 from mm_preflight.report import visible
@@ -42,14 +49,15 @@ def rows(seen: list[Seen], database: Database) -> tuple[list[Row], list[Row]]:
     launchers = [pid for each in origins.values() for pid in each.launchers]
     counted: list[Row] = []
     others: list[Row] = []
-    for head, pids in groups.items():
+    for head, members in groups.items():
+        pids = sorted(members, key=lambda pid: (len(chains[pid]), pid))  # topmost first
         # On Windows, the first of a chain is a launcher and the last is Python.
         last = max(pids, key=lambda pid: (hits[pid].command is not None, len(chains[pid])))
         alone = [pid for pid in origins[head].launchers if launchers.count(pid) == 1]
         held = any(hits[pid].holds for pid in pids)
         row = _row(hits[last if table.WINDOWS else head], origins[head], held)
         row = row._replace(
-            pids=[*alone, *sorted(table.process_of(hits[pid].process) for pid in pids)],
+            pids=[*alone, *(table.process_of(hits[pid].process) for pid in pids)],
             within=bool(row.within and row.started_by["pid"] in {each.pid for each in here}),
         )
         ours = held or any(hits[pid].ours for pid in pids)
@@ -162,7 +170,7 @@ def chain(process: Any, known: dict[int, tuple[Any, Ancestor | None]]) -> list[A
     while True:
         if process.pid not in known:
             parent = table.ask(process.parent, None)
-            known[process.pid] = (parent, table.ask(partial(ancestor, parent), None))
+            known[process.pid] = (parent, table.ask(partial(ancestor, parent, process), None))
         process, above = known[process.pid]
         if above is None or above.pid in passed:
             return ancestors
@@ -170,15 +178,16 @@ def chain(process: Any, known: dict[int, tuple[Any, Ancestor | None]]) -> list[A
         ancestors.append(above)
 
 
-def ancestor(process: Any) -> Ancestor | None:
-    """One ancestor, with what tells whether it started, or would start again, what is below."""
+def ancestor(process: Any, below: Any) -> Ancestor | None:
+    """The parent of `below`, with what tells whether it started it, or would start it again."""
     if process is None:
         return None
     argv = table.ask(process.cmdline, [])
     name = table.ask(process.name, "") or basename("".join(argv[:1]))
     terminal = table.ask(getattr(process, "terminal", str), None)
     if not is_shell(argv[0] if argv else name):
-        return Ancestor(process.pid, name, argv, terminal, False, False)
+        waits = table.WINDOWS and waits_for(name, argv, table.ask(below.cmdline, []))
+        return Ancestor(process.pid, name, argv, terminal, False, False, waits)
     runs, text = read_shell_arguments(argv)
     if runs == "script":
         text = table.ask(lambda: read_bounded(locate(process, text)).decode("latin-1"), "")
