@@ -343,7 +343,7 @@ def test_script_under_another_name(start, stand_in, home, preflight, name):
     shutil.copy(stand_in.program("mm"), home / name)
     pid = start(stand_in.python, home / name, "web")
     [row] = preflight("--json").of(pid)
-    assert essence(row) == ([pid], "web", f"{name} web", BOTH, True)
+    assert essence(row) == (chain(pid), "web", f"{name} web", BOTH, True)
 
 
 def test_zip_application(start, stand_in, home, preflight):
@@ -352,13 +352,13 @@ def test_zip_application(start, stand_in, home, preflight):
         archive.writestr("__main__.py", "from memtomem.server import main\nmain()\n")
     pid = start(stand_in.python, home / "app.pyz")
     [row] = preflight("--json").of(pid)
-    assert essence(row) == ([pid], "mcp-server", "python app.pyz", LINE, True)
+    assert essence(row) == (chain(pid), "mcp-server", "python app.pyz", LINE, True)
 
 
 def test_program_that_has_not_opened_the_database_yet(script, preflight):
     pid = script(f"import memtomem\n{STAY}")
     [row] = preflight("--json").of(pid)
-    assert essence(row) == ([pid], "library", "python app.py", LINE, True)
+    assert essence(row) == (chain(pid), "library", "python app.py", LINE, True)
 
 
 # ---- the database is open -----------------------------------------------------------------------

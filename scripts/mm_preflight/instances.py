@@ -89,14 +89,19 @@ def _add_masters(hits: Hits, chains: Chains, known: dict[int, Any]) -> None:
 
 def _groups(hits: Hits, chains: Chains) -> dict[int, list[int]]:
     """The PIDs of each instance, by the PID of its topmost process."""
-    groups: dict[int, list[int]] = {}
+    heads: dict[int, int] = {}
     for pid, each in hits.items():
-        head = pid
+        heads[pid] = pid
         for parent in chains[pid]:
             if parent.pid in hits and _same_instance(hits[parent.pid], each):
-                head = parent.pid
+                heads[pid] = parent.pid
             elif not is_launcher(parent):
                 break
+    groups: dict[int, list[int]] = {}
+    for pid in hits:
+        head = pid
+        while heads[head] != head:  # a worker's master may have a head of its own
+            head = heads[head]
         groups.setdefault(head, []).append(pid)
     return groups
 
