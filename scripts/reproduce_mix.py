@@ -62,7 +62,7 @@ OLD, NEW, DIMENSION = "alpha", "beta", 256
 TOP = 3  # a note counts as found if it is among the first TOP results
 EXIT = {"needed": 0, "unknown": 2, "not-needed": 3}
 RESET = ("embedding-reset", "--mode", "apply-current")
-BESIDE = ("mm_preflight", "mm_preflight.py")  # the preflight in a checkout: lies beside this script
+BESIDE = "mm_preflight"  # the preflight in a checkout lies beside this script
 KNOWN = "memtomem 0.1.34 to 0.6.12"  # whose database, shell and web UI this script was run on
 NEEDED = "\nStop every mm process before a reset:\n"
 NOT_NEEDED = "\nThis memtomem no longer needs the constraint:\n"
@@ -374,8 +374,9 @@ class Lab(contextlib.ExitStack):
 
 def find_preflight(given: str | None) -> list[str]:
     """The command that runs the preflight; [] if none is given and none is found."""
-    beside = [str(path) for name in BESIDE if (path := Path(__file__).with_name(name)).exists()]
-    here = [sys.executable, beside[0]] if beside and find_spec("psutil") else ["mm-preflight"]
+    beside = Path(__file__).with_name(BESIDE)
+    works = beside.exists() and find_spec("psutil")
+    here = [sys.executable, str(beside)] if works else ["mm-preflight"]
     command = shlex.split(given, posix=os.name != "nt") if given else here
     program = shutil.which(command[0])
     if given and not program:

@@ -10,9 +10,11 @@ import sys
 import time
 from pathlib import Path
 
-import mm_preflight
 import psutil
 import pytest
+from mm_preflight import main
+from mm_preflight.judge import judge
+from mm_preflight.look import check
 from support import SCRIPT, environment, linux, posix
 
 pytestmark = posix
@@ -98,7 +100,7 @@ def test_huge_single_argument():
     huge = "memtomem" + "x" * 2_000_000
     begin = time.monotonic()
     for argv in ([huge], ["python", huge], ["python", "-m", huge], ["python", "-c", huge]):
-        found = mm_preflight.judge(argv)
+        found = judge(argv)
         assert found is None or len(found.name) < 200
     assert time.monotonic() - begin < LIMIT
 
@@ -273,7 +275,7 @@ def test_reused_pid(world, root, swap, expected):
 
 # ---- a table that hides -------------------------------------------------------------------------
 
-AS_NOBODY = "settings = dict(python=PYTHON, script=SHARED + '/mm_preflight.py', **AT)\n"
+AS_NOBODY = "settings = dict(python=PYTHON, script=SHARED + '/mm_preflight', **AT)\n"
 
 
 @pytest.fixture
@@ -416,7 +418,7 @@ def raising(monkeypatch, only):
 
         with monkeypatch.context() as patch:
             patch.setattr(psutil.Process, call, fails)
-            return mm_preflight.check(None)
+            return check(None)
 
     return raising
 
@@ -430,7 +432,7 @@ def test_psutil_raises(start, stand_in, only, raising, call, evidence):
     code = library.replace("import memtomem", "m = 'memtomem'; memtomem = __import__(m)")
     pid = start(*(server if evidence == "command-line" else [stand_in.python, "-c", code]))
     only(pid)
-    row = mm_preflight.check(None).processes[0]
+    row = check(None).processes[0]
     assert row.evidence == [evidence]
     for error in ERRORS:
         gone = isinstance(error, psutil.NoSuchProcess) and call in ("__init__", "cmdline")
@@ -479,7 +481,7 @@ def test_open_files_cannot_be_read(start, stand_in, only, monkeypatch, call, err
         return real(path)
 
     monkeypatch.setattr(os, call, fails)
-    assert mm_preflight.check(None).verdict == "unknown"
+    assert check(None).verdict == "unknown"
 
 
 IMPORTS = "m = __import__('mem' + 'tomem')"
@@ -498,7 +500,7 @@ def test_second_thread_cannot_start(monkeypatch, in_process):
 BLOCKS = """
 import os, sys, threading
 sys.path.insert(0, os.path.dirname({script!r}))
-import mm_preflight, psutil
+import mm_preflight.look, psutil
 {target} = lambda *args, **settings: threading.Event().wait()
 sys.exit(mm_preflight.main(sys.argv[1:]))
 """
@@ -513,8 +515,8 @@ def test_table_that_never_answers(database, home, stand_in):
         ("psutil.Process.cmdline", ["--quiet"]),
         ("os.listdir", []),
         ("os.readlink", ["--db", str(database)]),
-        ("mm_preflight.find_database", []),  # a home on a network file system
-        ("mm_preflight.find_database", ["--wait", "1"]),
+        ("mm_preflight.look.find_database", []),  # a home on a network file system
+        ("mm_preflight.look.find_database", ["--wait", "1"]),
     ]
     begin = time.monotonic()
     runs = [
@@ -593,11 +595,11 @@ def test_output_that_does_not_arrive(broken, stand_in, home, kind, option):
 @pytest.mark.parametrize("kind", ["full", "pipe"])
 def test_clear_that_does_not_arrive(broken, only, home, monkeypatch, kind):
     only()
-    assert mm_preflight.main([]) == 0
+    assert main([]) == 0
     with open(os.dup(broken(kind).fileno()), "w") as stream:
         monkeypatch.setattr(sys, "stdout", stream)
-        assert mm_preflight.main([]) == 2
-        assert mm_preflight.main(["--quiet"]) == 0
+        assert main([]) == 2
+        assert main(["--quiet"]) == 0
 
 
 @pytest.mark.parametrize("kind", ["full", "pipe"])

@@ -358,7 +358,7 @@ def standin(tmp_path):
 
 @pytest.fixture
 def work(tmp_path, standin, monkeypatch, capsys):
-    """Do the work in this process, impatiently; its status, and all that it printed, in one line."""
+    """Do the work in this process, impatiently; its status, and what it printed, in one line."""
 
     def work(behaviour, *options):
         monkeypatch.setattr(mix, "WATCHER_LIMIT", 1)
@@ -423,9 +423,9 @@ def test_where_the_preflight_is_looked_for(tmp_path, monkeypatch):
     program.parent.mkdir()
     program.touch(0o755)
     assert mix.find_preflight(None) == [str(program)]
-    for name in ("mm_preflight.py", "mm_preflight"):
-        (tmp_path / name).mkdir()
-        assert mix.find_preflight(None) == [sys.executable, str(tmp_path / name)]
+    beside = tmp_path / "mm_preflight"
+    beside.mkdir()
+    assert mix.find_preflight(None) == [sys.executable, str(beside)]
     assert mix.find_preflight(f"{program} --quiet") == [str(program), "--quiet"]
     with pytest.raises(mix.CannotTell, match="was not found"):
         mix.find_preflight("nowhere/mm-preflight")
