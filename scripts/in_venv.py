@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import venv
@@ -61,7 +62,10 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}"}
     environment["VIRTUAL_ENV"] = str(VENV)
-    program = BIN / (options.command[0] + (".exe" if os.name == "nt" else ""))
+    program = shutil.which(options.command[0], path=environment["PATH"])
+    if program is None:
+        print(f"in_venv.py: {options.command[0]} is not in {BIN}", file=sys.stderr)
+        return 127
     try:
         return subprocess.run([program, *options.command[1:]], env=environment).returncode
     except KeyboardInterrupt:

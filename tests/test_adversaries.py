@@ -273,6 +273,51 @@ def test_reused_pid(world, root, swap, expected):
     assert world(REUSE, SWAP=swap) == expected
 
 
+CROWD = """
+import os, sys, time
+for _ in range(int(sys.argv[1])):
+    if not os.fork():
+        time.sleep(99)
+print("ready", flush=True)
+time.sleep(99)
+import memtomem
+"""
+OTHERS = """
+words = ['x' * 131_000] * 14 if KIND == 'huge' else []
+crowd = spawn(PYTHON, '-S', f'{SHARED}/{KIND}', str(COUNT), *words, process_group=0, **AT)
+mine = spawn(MM, 'init') if LIVE else None
+begin = time.monotonic()
+result = check('--json', env=os.environ | {'HOME': SHARED})
+result['seconds'] = time.monotonic() - begin
+os.killpg(crowd.pid, signal.SIGKILL)
+"""
+
+
+@linux
+@pytest.mark.parametrize("live", [0, 1], ids=["clear", "live"])
+@pytest.mark.parametrize(
+    "kind, count", [("huge", 200), ("app.py", 3000), ("memtomem-server", 3000)]
+)
+def test_others_cannot_silence_it(world, nobody, shared, kind, count, live):
+    """However many processes another user has, and however long their arguments are."""
+    (shared / kind).write_text(CROWD)
+    result = world(
+        OTHERS,
+        SHARED=str(shared),
+        PYTHON=nobody.python,
+        AT=nobody.at(shared) | {"cwd": str(shared)},
+        KIND=kind,
+        COUNT=count,
+        LIVE=live,
+    )
+    assert result["status"] == live
+    assert result["seconds"] < LIMIT
+    report = json.loads(result["stdout"])
+    assert [row["command"] for row in report["processes"]] == ["mm init"] * live
+    assert 0 < len(report["other_users"]) <= 50
+    assert report["examined"] > count
+
+
 # ---- a table that hides -------------------------------------------------------------------------
 
 AS_NOBODY = "settings = dict(python=PYTHON, script=SHARED + '/mm_preflight', **AT)\n"
@@ -590,6 +635,8 @@ def test_output_that_does_not_arrive(broken, stand_in, home, kind, option):
     )
     assert done.returncode == 2 if option == "--json" else done.returncode not in (0, 1)
     assert b"Traceback" not in done.stderr
+    if kind == "pipe":
+        assert done.stderr == b""
 
 
 @pytest.mark.parametrize("kind", ["full", "pipe"])

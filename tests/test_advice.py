@@ -20,7 +20,7 @@ import pytest
 from mm_preflight.advice import Case, origin, stop
 from mm_preflight.records import Ancestor, Command
 from real import apart, real
-from support import PLATFORMS, free_port, linux, posix, until, use_platform
+from support import free_port, linux, posix, until
 
 __all__ = ["real"]  # the fixture
 
@@ -215,11 +215,6 @@ def test_a_chain_of_a_thousand_ancestors():
 # ---- followed to the letter ---------------------------------------------------------------------
 
 AFTER = 3.0  # seconds; a client or a supervisor starts again within one or two
-
-
-@pytest.fixture(params=PLATFORMS)
-def platform(request, monkeypatch) -> str:
-    return use_platform(request.param, monkeypatch)
 
 
 @pytest.fixture

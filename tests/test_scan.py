@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import psutil
@@ -243,6 +244,66 @@ def test_stopped_process_is_alive(mm, preflight, sign):
     [row] = preflight("--json").of(pid)
     assert row["role"] == "web"
     assert f"kill -CONT {pid}" in row["stop"]
+
+
+@linux
+def test_interpreter_that_was_upgraded_since(start, stand_in, home, preflight):
+    """Its file is gone, or another by now; the table calls it deleted."""
+    python = home / "python3"
+    shutil.copy(os.path.realpath(stand_in.python), python)
+    env = {"PYTHONPATH": str(stand_in.library), "PYTHONHOME": sys.base_prefix}
+    pid = start(python, "-m", "memtomem.server", env=env)
+    python.unlink()
+    [row] = preflight("--json").of(pid)
+    assert essence(row) == ([pid], "mcp-server", "python -m memtomem.server", LINE, True)
+
+
+@linux
+@pytest.mark.parametrize("kind", ["server", "library"])
+def test_leader_thread_is_gone(start, stand_in, database, preflight, kind, platform):
+    """The table calls it a zombie, while its other threads write on. psutil alone cannot tell."""
+    runs = {
+        "server": "from memtomem.server import main; main()",
+        "library": f"file = open({str(database)!r})\n    print('ready', os.getpid(), flush=True)\n"
+        "    time.sleep(99)",
+    }
+    code = (
+        "import ctypes, os, threading, time\n"
+        f"def run():\n    time.sleep(0.2)\n    {runs[kind]}\n"
+        "threading.Thread(target=run).start()\n"
+        "ctypes.CDLL(None).pthread_exit(None)\n"
+    )
+    pid = start(stand_in.python, "-c", code)
+    if platform == "portable":
+        assert psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+        return
+    [row] = preflight("--json").of(pid)
+    assert (row["pid"], row["pids"]) == (pid, [pid])
+    assert row["role"] == {"server": "mcp-server", "library": "database"}[kind]
+
+
+@pytest.mark.parametrize("name", ["memory", "renamed.py"])
+def test_script_under_another_name(start, stand_in, home, preflight, name):
+    """A link, a copy, or what somebody wrote: its text says what it runs."""
+    shutil.copy(stand_in.program("mm"), home / name)
+    pid = start(stand_in.python, home / name, "web")
+    [row] = preflight("--json").of(pid)
+    assert essence(row) == ([pid], "web", f"{name} web", BOTH, True)
+
+
+def test_zip_application(start, stand_in, home, preflight):
+    """As far as its main file tells."""
+    with zipfile.ZipFile(home / "app.pyz", "w") as archive:
+        archive.writestr("__main__.py", "from memtomem.server import main\nmain()\n")
+    pid = start(stand_in.python, home / "app.pyz")
+    [row] = preflight("--json").of(pid)
+    assert essence(row) == ([pid], "mcp-server", "python app.pyz", LINE, True)
+
+
+def test_program_that_has_not_opened_the_database_yet(script, preflight):
+    pid = script(f"import memtomem\n{STAY}")
+    [row] = preflight("--json").of(pid)
+    assert essence(row) == ([pid], "library", "python app.py", LINE, True)
 
 
 # ---- the database is open -----------------------------------------------------------------------

@@ -10,7 +10,7 @@ import time
 from mm_preflight import table
 from mm_preflight.database import find_database
 from mm_preflight.judge import judge
-from mm_preflight.records import Database, Result, Row, Seen, Unknown
+from mm_preflight.records import REPORT, Database, Result, Row, Seen, Unknown
 from mm_preflight.report import as_text, visible, waiting, write
 from mm_preflight.texts import reader
 
@@ -110,8 +110,8 @@ def check(option: str | None = None) -> Result:
         except Unknown as error:
             results.append(Result("unknown", visible(str(error)), again=False))
         except BaseException as error:  # whatever it was, it is not a verdict
-            reason = visible(f"internal error: {type(error).__name__}: {error}; report it")
-            results.append(Result("unknown", reason))
+            what = f"internal error: {type(error).__name__}: {error}".replace(";", ",")
+            results.append(Result("unknown", visible(f"{what}; report it: {REPORT}")))
 
     thread = threading.Thread(target=look, daemon=True)
     try:

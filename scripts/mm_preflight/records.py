@@ -13,6 +13,7 @@ EXIT_CODES = {
     2: "unknown: refused, the answer could not be had",
     130: "interrupted with Ctrl-C",
 }
+REPORT = "https://github.com/memtomem/mm-preflight/issues/new/choose"
 VERDICTS = ("clear", "live", "unknown")  # by exit status
 BLIND_SPOTS = {
     "other-users-hidden": "Processes of other users are hidden from you; run this with sudo to see "
