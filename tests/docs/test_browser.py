@@ -61,6 +61,52 @@ QUERIES = {
     "Unexpected UTF-8 BOM": "guides/messages/",
     "Reset vector index now?": "guides/messages/",
 }
+# What a worried person asks, which links lead from the start page to the answer, and the answer.
+QUESTIONS = {
+    "Is this official?": ([], "unofficial until memtomem takes them over"),
+    "Am I affected?": (["Questions", "Am I affected?"], "You are affected if you reset"),
+    "I reset beside mm web. Did I lose notes?": (["I already did it"], "You lose only time"),
+    "What do I do now?": (["I already did it", "The way back"], "mm-preflight --wait 60"),
+    "What is alive?": (["It refuses"], "names each live mm process"),
+    "I killed it, and it came back. Why?": (
+        ["It refuses", "It is still named"],
+        "Something started it again",
+    ),
+    "How do I quit Cursor on a Mac?": (["It refuses", "Cursor"], "press Cmd-Q"),
+    "mm doctor sees nothing. Is that enough?": (
+        ["It refuses", "Why not mm doctor or mm upgrade?"],
+        "neither replaces the check",
+    ),
+    "What does it cost?": (
+        ["Questions", "What does it cost, and how long does it take?"],
+        "embedding all your notes once more",
+    ),
+    "My new model has another dimension": (
+        ["Questions", "The new model has another dimension. Am I safe?"],
+        "From mixing, yes",
+    ),
+    "I use OpenAI": (["Questions", "What about OpenAI?"], "is charged"),
+    "Can I go back?": (["Roll back"], "To go back"),
+    "I have 0.4.0": (["0.4.0 and earlier"], "Upgrade memtomem first"),
+    "May my agent do it for me?": (["Questions", "May my agent do it for me?"], "cannot be safe"),
+    "May I reset in the web UI?": (
+        ["Doors to a reset", "The web UI"],
+        "Do not reset in the web UI",
+    ),
+    "It says that indexing is disabled": (
+        ["Messages", "Embedding configuration differs from stored vectors; indexing is disabled"],
+        "the reset has not happened",
+    ),
+}
+# The words between where the reader stands and the end of the answer; null if it is not there.
+READ = """answer => {
+  const place = location.hash && document.getElementById(location.hash.slice(1));
+  const from = (place || document.querySelector("article h1")).textContent;
+  const text = document.querySelector("article").textContent;
+  const read = text.slice(text.indexOf(from)).replace(/\\s+/g, " ");
+  const end = read.indexOf(answer);
+  return end < 0 ? null : read.slice(0, end + answer.length).split(" ").length;
+}"""
 # System fonts of different width. Those that a machine lacks become its default.
 FONTS = ("sans-serif", "serif", "monospace", "DejaVu Sans", "Liberation Sans", "Verdana")
 # What is wrong with text in a page's drawings: cut off, or over other text or the edge of a box.
@@ -212,6 +258,18 @@ def test_search_finds(desktop, address, query, wanted):
         link.get_attribute("href").removeprefix(address).split("?")[0] for link in results.all()
     ]
     assert wanted in found[:3]
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_two_clicks_and_300_words_answer(desktop, address, question):
+    links, answer = QUESTIONS[question]
+    assert len(links) <= 2
+    desktop.goto(address)
+    for link in links:
+        desktop.get_by_role("link", name=link, exact=True).first.click()
+        desktop.wait_for_load_state()
+    words = desktop.evaluate(READ, answer)
+    assert words is not None and words <= 300
 
 
 DRAWINGS = [page for page in PAGES if 'class="drawing"' in page.read_text(encoding="utf-8")]

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -26,14 +27,19 @@ WALKED = {
 }
 
 
-@linux
-@pytest.mark.parametrize("page", WALKED)
-def test_walk(page, real, tmp_path):
-    count, models, namespaces = WALKED[page]
+@pytest.fixture(scope="module")
+def walks(real, tmp_path_factory):
+    """One walk for each page, all at once: most of the time mm waits for something."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        folders = {page: tmp_path_factory.mktemp("walk") for page in WALKED}
+        yield {page: pool.submit(run, page, real, folder) for page, folder in folders.items()}
+
+
+def run(page, real, folder):
     path = os.pathsep.join([str(real.bin), str(Path(sys.executable).parent), os.defpath])
-    home = tmp_path / "home"
-    done = subprocess.run(
-        [*isolated(tmp_path / "run"), sys.executable, walk.__file__, GUIDES / page, home],
+    home = folder / "home"
+    return subprocess.run(
+        [*isolated(folder / "run"), sys.executable, walk.__file__, GUIDES / page, home],
         env=environment(real, home) | {
             "PATH": path,
             "PYTHONPATH": f"{ROOT / 'scripts'}{os.pathsep}{HERE}",
@@ -42,6 +48,13 @@ def test_walk(page, real, tmp_path):
         },
         capture_output=True, text=True, timeout=300,
     )  # fmt: skip
+
+
+@linux
+@pytest.mark.parametrize("page", WALKED)
+def test_walk(page, walks):
+    count, models, namespaces = WALKED[page]
+    done = walks[page].result()
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert not report["differ"], "\n".join(map(told, report["differ"]))

@@ -34,7 +34,7 @@ from reproduce_mix import embedding_server, make_notes
 ITEM = re.compile(rf"<!-- walk: (?P<scene>[^>]+?) -->|{FENCE.pattern}", FENCE.flags)
 ANSWER = re.compile(r"(\[[yY]/[nN]\]:)[ ]?(\w*)$", re.M)
 GUIDE = DOCS / "guides" / "embedding-reset.md"
-SECONDS = 60  # how long a scene is waited for, and any one block
+SECONDS = 120  # how long a scene is waited for, and any one block
 
 # What differs from run to run, and what a page leaves out. Nothing else may differ.
 RULES = [
