@@ -1,24 +1,26 @@
 """Time mm-preflight against the plain ways to ask the same, with few and with many processes.
 
-    $ python scripts/bench_preflight.py --children 0 3000
+    $ python scripts/bench_preflight.py --children 0 3000 --pythons 60
 
 Each way is a whole process, from its start to its end; all of them run in turns, and the medians
 are compared within one run, because absolute times say more about the machine. The columns:
 
-preflight   mm-preflight --json
+preflight   mm-preflight
+portable    the same, without what only Linux has: what macOS runs
 argv        import psutil, read cmdline() of every process
 argv+files  import psutil, read cmdline() and open_files() of every process
 pgrep       pgrep -af memtomem (reads argv)
 lsof        lsof -t DATABASE (reads open files)
 
-MiB is the preflight's largest resident set. POSIX only; ways that are not installed are left out.
+Below the children sleep; those of --pythons are Python programs, whose scripts are read. MiB is the
+preflight's largest resident set. POSIX only; ways that are not installed are left out.
 """
 
 from __future__ import annotations
 
 import argparse
+import compileall
 import os
-import py_compile
 import shutil
 import signal
 import sqlite3
@@ -29,7 +31,14 @@ import tempfile
 import time
 from pathlib import Path
 
-PREFLIGHT = Path(__file__).with_name("mm_preflight.py")
+PREFLIGHT = Path(__file__).with_name("mm_preflight")
+PORTABLE = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from mm_preflight import main, table
+table.system = None
+sys.exit(main([]))
+"""
 BARE = """
 import psutil
 for process in psutil.process_iter():
@@ -42,11 +51,12 @@ for process in psutil.process_iter():
 
 def ways(database: Path) -> dict[str, list[str]]:
     """Each way to ask, by its column, as a command."""
-    py_compile.compile(str(PREFLIGHT))  # as pip leaves it
+    compileall.compile_dir(str(PREFLIGHT), quiet=1)  # as pip leaves it
     installed = Path(sys.executable).with_name("mm-preflight")
     preflight = [str(installed)] if installed.exists() else [sys.executable, str(PREFLIGHT)]
     commands = {
-        "preflight": [*preflight, "--json", "--db", str(database)],
+        "preflight": preflight,
+        "portable": [sys.executable, "-c", PORTABLE, str(PREFLIGHT.parent)],
         "argv": [sys.executable, "-c", BARE.format("")],
         "argv+files": [sys.executable, "-c", BARE.format("; process.open_files()")],
         "pgrep": ["pgrep", "-af", "memtomem"],
@@ -65,12 +75,15 @@ def run(command: list[str]) -> tuple[float, float]:
     return time.perf_counter() - start, kib / 1024
 
 
-def measure(commands: dict[str, list[str]], children: int, rounds: int) -> dict[str, float]:
-    """Medians in seconds of each way beside `children` sleeping processes; MiB of the first."""
+def measure(
+    commands: dict[str, list[str]], children: list[list[str]], rounds: int
+) -> dict[str, float]:
+    """Medians in seconds of each way beside processes that run these; MiB of the first."""
     sleepers = []
     try:
-        for _ in range(children):
-            sleepers.append(subprocess.Popen(["sleep", "3600"], stdin=subprocess.DEVNULL))
+        for child in children:
+            sleepers.append(subprocess.Popen(child, stdin=subprocess.DEVNULL))
+        time.sleep(len(children) / 200)  # until they have started
         times: dict[str, list[float]] = {name: [] for name in commands}
         memory = 0.0
         for turn in range(rounds + 1):  # the first warms the caches and is not counted
@@ -90,6 +103,7 @@ def main(argv: list[str] | None = None) -> int:
     """Print one row for each number of children: medians in ms, and the preflight's ratios."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--children", type=int, nargs="+", default=[0, 100, 1000, 3000])
+    parser.add_argument("--pythons", type=int, nargs="+", default=[])
     parser.add_argument("--rounds", type=int, default=9, help="counted rounds, at least 9")
     options = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
@@ -97,14 +111,20 @@ def main(argv: list[str] | None = None) -> int:
         with sqlite3.connect(database) as connection:
             connection.execute("create table chunks (id)")
         connection.close()
+        script = Path(folder, "program.py")
+        script.write_text("import time\n" + "# a line of a program\n" * 500 + "time.sleep(3600)\n")
+        os.environ["MEMTOMEM_STORAGE__SQLITE_PATH"] = str(database)
+        rows = [(f"{count}", [["sleep", "3600"]] * count) for count in options.children]
+        python = [sys.executable, str(script)]
+        rows += [(f"{count} py", [python] * count) for count in options.pythons]
         commands = ways(database)
         others = [name for name in commands if name != "preflight"]
         print(f"{'children':>8} {'preflight':>11}", *(f"{name:>18}" for name in others), "    MiB")
-        for children in options.children:
+        for name, children in rows:
             found = measure(commands, children, max(9, options.rounds))
             mine = found["preflight"]
-            cells = [f"{found[name] * 1e3:8.0f} ms {mine / found[name]:5.2f}x" for name in others]
-            print(f"{children:>8} {mine * 1e3:8.0f} ms", *(f"{cell:>18}" for cell in cells), end="")
+            cells = [f"{found[each] * 1e3:8.0f} ms {mine / found[each]:5.2f}x" for each in others]
+            print(f"{name:>8} {mine * 1e3:8.0f} ms", *(f"{cell:>18}" for cell in cells), end="")
             print(f" {found['MiB']:7.1f}", flush=True)
     return 0
 

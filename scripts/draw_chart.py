@@ -11,6 +11,7 @@ so its colours are Material's variables: they follow the light/dark toggle.
 import json
 import sys
 from pathlib import Path
+from typing import Any
 from xml.sax.saxutils import escape
 
 ASSETS = Path(__file__).resolve().parent.parent / "docs" / "assets"
@@ -27,7 +28,7 @@ FEWER = "var(--mm-old, #b3261e)"
 PAPER = "var(--md-default-bg-color, #fff)"  # README shows the picture by itself, on any ground
 
 
-def draw(run: dict) -> str:
+def draw(run: dict[str, Any]) -> str:
     half = run["notes"] // 2
     body, y = [], 14
     for number, step in enumerate(run["without_preflight"], 1):
@@ -72,7 +73,7 @@ def text(x: int, y: int, words: str, weight: str = "normal") -> str:
     return f'<text x="{x}" y="{y}" font-weight="{weight}">{escape(words)}</text>'
 
 
-def in_words(run: dict, half: int) -> list[str]:
+def in_words(run: dict[str, Any], half: int) -> list[str]:
     """The chart for those who hear the page."""
     return [
         f"{number}. {step['label']}: {step['found_first']} of {half} of the first half found, "

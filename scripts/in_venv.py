@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import venv
@@ -36,9 +37,9 @@ def install(extra: str) -> None:
         (VENV / f"made-{sys.version_info[0]}.{sys.version_info[1]}").touch()
     print(f"installing into {VENV} …", file=sys.stderr)
     target = f"{ROOT}[{extra}]" if extra else str(ROOT)
-    pip = [BIN / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    constraints = ["--constraint", ROOT / "constraints.txt"]
-    subprocess.run([*pip, *constraints, "--editable", target], check=True, stdout=sys.stderr)
+    pip: list[str | Path] = [BIN / "python", "-m", "pip", "install", "--quiet"]
+    pip += ["--disable-pip-version-check", "--constraint", ROOT / "constraints.txt"]
+    subprocess.run([*pip, "--editable", target], check=True, stdout=sys.stderr)
     # An editable module is compiled at each start where the environment forbids to keep the result.
     subprocess.run([BIN / "python", "-m", "compileall", "-q", ROOT / "scripts"], check=True)
     stamp.write_text(wanted.hexdigest())
@@ -61,7 +62,10 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}"}
     environment["VIRTUAL_ENV"] = str(VENV)
-    program = BIN / (options.command[0] + (".exe" if os.name == "nt" else ""))
+    program = shutil.which(options.command[0], path=environment["PATH"])
+    if program is None:
+        print(f"in_venv.py: {options.command[0]} is not in {BIN}", file=sys.stderr)
+        return 127
     try:
         return subprocess.run([program, *options.command[1:]], env=environment).returncode
     except KeyboardInterrupt:

@@ -25,9 +25,19 @@ from typing import NamedTuple
 import psutil
 import pytest
 from hypothesis import settings
-from support import SCRIPT, SECONDS, STAND_IN, Environment, environment, until, write_script
+from support import (
+    PORTABLE,
+    PROGRAMS,
+    SCRIPT,
+    SECONDS,
+    STAND_IN,
+    Environment,
+    environment,
+    until,
+    write_script,
+)
 
-sys.path.insert(0, str(SCRIPT.parent))  # the module need not be installed
+sys.path.insert(0, str(SCRIPT.parent))  # the package need not be installed
 import mm_preflight
 
 settings.register_profile("here", deadline=None, print_blob=True)
@@ -184,10 +194,17 @@ class Report(NamedTuple):
 
 
 @pytest.fixture
-def preflight(home, stand_in):
+def platform() -> str:
+    """Whose process table the check reads (PROGRAMS); a file that runs over all overrides it."""
+    return "own"
+
+
+@pytest.fixture
+def preflight(home, stand_in, platform):
     """Run the check as a program of its own."""
 
-    def preflight(*options, python=sys.executable, script=SCRIPT, env=None, **settings) -> Report:
+    def preflight(*options, python=sys.executable, script=None, env=None, **settings) -> Report:
+        script = script or PROGRAMS[platform]
         done = subprocess.run(
             [python, script, *options],
             env=environment(stand_in, home) | (env or {}),
@@ -205,13 +222,13 @@ def only(monkeypatch):
     """Narrow the process table to these PIDs and the check itself: then `clear` can be asserted."""
 
     def only(*pids: int) -> None:
-        monkeypatch.setattr(mm_preflight.psutil, "pids", lambda: sorted({1, os.getpid(), *pids}))
+        monkeypatch.setattr(psutil, "pids", lambda: sorted({1, os.getpid(), *pids}))
 
     return only
 
 
 @pytest.fixture
-def in_process(home, capfd):
+def in_process(home, capfd, platform):
     """Call main() in this process."""
 
     def in_process(*options) -> Report:
@@ -252,14 +269,14 @@ def check(*options, python=sys.executable, script=None, **settings):
 
 
 @pytest.fixture
-def world(own_world, stand_in, home):
+def world(own_world, stand_in, home, platform):
     """Run Python code alone in a PID namespace: there, a verdict is about nothing else.
 
     The code finds `spawn`, `check` and the names it is given, and sets `result`.
     """
 
     def world(code: str, *, before=(), **names):
-        names = {"SCRIPT": str(SCRIPT), "MM": stand_in.program("mm"), **names}
+        names = {"SCRIPT": str(PROGRAMS[platform]), "MM": stand_in.program("mm"), **names}
         source = f"{PRELUDE}\n{code}\nprint(json.dumps(result))"
         done = subprocess.run(
             [*own_world, *before, sys.executable, "-c", source, json.dumps(names)],
@@ -319,7 +336,8 @@ def shared(public, nobody) -> Path:
         (home / ".memtomem").mkdir()
         (home / ".memtomem" / "memtomem.db").touch()
         shutil.copytree(STAND_IN, home / "library")
-        shutil.copy(SCRIPT, home)
+        shutil.copy(PORTABLE, home)
+        shutil.copytree(SCRIPT, home / SCRIPT.name, ignore=shutil.ignore_patterns("__pycache__"))
         write_script(home / "mm", nobody.python, "memtomem.cli:cli")
         for path in [home, *home.rglob("*")]:
             path.chmod(0o755)

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import time
 from pathlib import Path
 from typing import NamedTuple
 
+import portable
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SCRIPT = ROOT / "scripts" / "mm_preflight.py"
+SCRIPT = ROOT / "scripts" / "mm_preflight"
+PORTABLE = Path(__file__).parent / "portable.py"
 STAND_IN = Path(__file__).parent / "stand_in"
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's /proc and its tools")
 posix = pytest.mark.skipif(os.name == "nt", reason="on Windows pip writes .exe launchers")
+# Whose process table the check reads: "own" is this platform's; "portable" is psutil alone, without
+# the names that psutil lacks on macOS and Windows.
+PROGRAMS = {"own": SCRIPT, "portable": PORTABLE}
+PLATFORMS = list(PROGRAMS) if sys.platform == "linux" else ["own"]
 SECONDS = 20  # how long anything is waited for
 
 
@@ -26,6 +33,21 @@ def until(true, what: str):
             return found
         time.sleep(0.01)
     pytest.fail(f"waited {SECONDS} s in vain: {what}")
+
+
+def free_port() -> int:
+    """A TCP port of this machine that nothing listens on."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def use_platform(kind: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Have this process, too, read the process table as `kind` of PROGRAMS does."""
+    if kind == "portable":
+        monkeypatch.setattr("mm_preflight.table.psutil", portable.psutil)
+        monkeypatch.setattr("mm_preflight.table.system", None)
+    return kind
 
 
 class Environment(NamedTuple):

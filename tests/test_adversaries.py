@@ -10,9 +10,11 @@ import sys
 import time
 from pathlib import Path
 
-import mm_preflight
 import psutil
 import pytest
+from mm_preflight import main
+from mm_preflight.judge import judge
+from mm_preflight.look import check
 from support import SCRIPT, environment, linux, posix
 
 pytestmark = posix
@@ -98,7 +100,7 @@ def test_huge_single_argument():
     huge = "memtomem" + "x" * 2_000_000
     begin = time.monotonic()
     for argv in ([huge], ["python", huge], ["python", "-m", huge], ["python", "-c", huge]):
-        found = mm_preflight.judge(argv)
+        found = judge(argv)
         assert found is None or len(found.name) < 200
     assert time.monotonic() - begin < LIMIT
 
@@ -271,9 +273,54 @@ def test_reused_pid(world, root, swap, expected):
     assert world(REUSE, SWAP=swap) == expected
 
 
+CROWD = """
+import os, sys, time
+for _ in range(int(sys.argv[1])):
+    if not os.fork():
+        time.sleep(99)
+print("ready", flush=True)
+time.sleep(99)
+import memtomem
+"""
+OTHERS = """
+words = ['x' * 131_000] * 14 if KIND == 'huge' else []
+crowd = spawn(PYTHON, '-S', f'{SHARED}/{KIND}', str(COUNT), *words, process_group=0, **AT)
+mine = spawn(MM, 'init') if LIVE else None
+begin = time.monotonic()
+result = check('--json', env=os.environ | {'HOME': SHARED})
+result['seconds'] = time.monotonic() - begin
+os.killpg(crowd.pid, signal.SIGKILL)
+"""
+
+
+@linux
+@pytest.mark.parametrize("live", [0, 1], ids=["clear", "live"])
+@pytest.mark.parametrize(
+    "kind, count", [("huge", 200), ("app.py", 3000), ("memtomem-server", 3000)]
+)
+def test_others_cannot_silence_it(world, nobody, shared, kind, count, live):
+    """However many processes another user has, and however long their arguments are."""
+    (shared / kind).write_text(CROWD)
+    result = world(
+        OTHERS,
+        SHARED=str(shared),
+        PYTHON=nobody.python,
+        AT=nobody.at(shared) | {"cwd": str(shared)},
+        KIND=kind,
+        COUNT=count,
+        LIVE=live,
+    )
+    assert result["status"] == live
+    assert result["seconds"] < LIMIT
+    report = json.loads(result["stdout"])
+    assert [row["command"] for row in report["processes"]] == ["mm init"] * live
+    assert 0 < len(report["other_users"]) <= 50
+    assert report["examined"] > count
+
+
 # ---- a table that hides -------------------------------------------------------------------------
 
-AS_NOBODY = "settings = dict(python=PYTHON, script=SHARED + '/mm_preflight.py', **AT)\n"
+AS_NOBODY = "settings = dict(python=PYTHON, script=SHARED + '/mm_preflight', **AT)\n"
 
 
 @pytest.fixture
@@ -416,7 +463,7 @@ def raising(monkeypatch, only):
 
         with monkeypatch.context() as patch:
             patch.setattr(psutil.Process, call, fails)
-            return mm_preflight.check(None)
+            return check(None)
 
     return raising
 
@@ -430,7 +477,7 @@ def test_psutil_raises(start, stand_in, only, raising, call, evidence):
     code = library.replace("import memtomem", "m = 'memtomem'; memtomem = __import__(m)")
     pid = start(*(server if evidence == "command-line" else [stand_in.python, "-c", code]))
     only(pid)
-    row = mm_preflight.check(None).processes[0]
+    row = check(None).processes[0]
     assert row.evidence == [evidence]
     for error in ERRORS:
         gone = isinstance(error, psutil.NoSuchProcess) and call in ("__init__", "cmdline")
@@ -479,7 +526,7 @@ def test_open_files_cannot_be_read(start, stand_in, only, monkeypatch, call, err
         return real(path)
 
     monkeypatch.setattr(os, call, fails)
-    assert mm_preflight.check(None).verdict == "unknown"
+    assert check(None).verdict == "unknown"
 
 
 IMPORTS = "m = __import__('mem' + 'tomem')"
@@ -498,7 +545,7 @@ def test_second_thread_cannot_start(monkeypatch, in_process):
 BLOCKS = """
 import os, sys, threading
 sys.path.insert(0, os.path.dirname({script!r}))
-import mm_preflight, psutil
+import mm_preflight.look, psutil
 {target} = lambda *args, **settings: threading.Event().wait()
 sys.exit(mm_preflight.main(sys.argv[1:]))
 """
@@ -513,8 +560,8 @@ def test_table_that_never_answers(database, home, stand_in):
         ("psutil.Process.cmdline", ["--quiet"]),
         ("os.listdir", []),
         ("os.readlink", ["--db", str(database)]),
-        ("mm_preflight.find_database", []),  # a home on a network file system
-        ("mm_preflight.find_database", ["--wait", "1"]),
+        ("mm_preflight.look.find_database", []),  # a home on a network file system
+        ("mm_preflight.look.find_database", ["--wait", "1"]),
     ]
     begin = time.monotonic()
     runs = [
@@ -588,16 +635,18 @@ def test_output_that_does_not_arrive(broken, stand_in, home, kind, option):
     )
     assert done.returncode == 2 if option == "--json" else done.returncode not in (0, 1)
     assert b"Traceback" not in done.stderr
+    if kind == "pipe":
+        assert done.stderr == b""
 
 
 @pytest.mark.parametrize("kind", ["full", "pipe"])
 def test_clear_that_does_not_arrive(broken, only, home, monkeypatch, kind):
     only()
-    assert mm_preflight.main([]) == 0
+    assert main([]) == 0
     with open(os.dup(broken(kind).fileno()), "w") as stream:
         monkeypatch.setattr(sys, "stdout", stream)
-        assert mm_preflight.main([]) == 2
-        assert mm_preflight.main(["--quiet"]) == 0
+        assert main([]) == 2
+        assert main(["--quiet"]) == 0
 
 
 @pytest.mark.parametrize("kind", ["full", "pipe"])

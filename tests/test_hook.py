@@ -9,8 +9,8 @@ import shutil
 import subprocess
 import sys
 
-import mm_preflight
 import pytest
+from mm_preflight.cli import hook as hook_text
 from support import SCRIPT
 
 MM = """#!/bin/sh
@@ -48,7 +48,7 @@ def shell(request, tmp_path):
         (programs / program).write_text(text)
         (programs / program).chmod(0o755)
     hook = tmp_path / "hook"
-    hook.write_text(mm_preflight.hook(name))
+    hook.write_text(hook_text(name))
 
     def run(script, before="", load=LOAD[name], stdin="", **env):
         done = subprocess.run(
@@ -75,7 +75,7 @@ def test_printed_by_the_program(shell):
     done = subprocess.run(
         [sys.executable, SCRIPT, "--hook", shell.name], capture_output=True, text=True
     )
-    assert (done.returncode, done.stdout, done.stderr) == (0, mm_preflight.hook(shell.name), "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, hook_text(shell.name), "")
 
 
 @pytest.mark.parametrize("verdict", ["1", "2", "130"])
@@ -209,7 +209,7 @@ def test_powershell():
     program = shutil.which("pwsh") or shutil.which("powershell")
     if not program:
         pytest.skip("PowerShell is not installed: its hook was NOT run")
-    script = mm_preflight.hook("powershell") * 2 + (
+    script = hook_text("powershell") * 2 + (
         "$env:PATH = ''\nmm embedding-reset --mode apply-current\nexit $LASTEXITCODE\n"
     )
     done = subprocess.run(

@@ -3,16 +3,15 @@
 Rows are command lines as a process table shows them; a string is split as a POSIX shell would.
 """
 
-import os
-import re
 import shlex
 from itertools import chain
 
-import mm_preflight
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from mm_preflight import judge, maybe, read_python_arguments
+from mm_preflight.argv import is_python, read_python_arguments, read_shell_arguments
+from mm_preflight.judge import judge
+from mm_preflight.records import Files
 
 CLI_CODE = "from memtomem.cli import cli; cli()"
 WEB, SERVER, CLI = ("web", "mm web"), ("mcp-server", "memtomem-server"), ("cli", "mm")
@@ -37,6 +36,9 @@ ALIVE = {
         "python /venv/bin/mm embedding-reset --mode apply-current",
         ("embedding-reset", "mm embedding-reset"),
     ),
+    "mm-serve": ("python /venv/bin/mm serve", ("mcp-server", "mm serve")),
+    "memtomem-serve": ("python /venv/bin/memtomem serve", ("mcp-server", "memtomem serve")),
+    "mm-doctor": ("python /venv/bin/mm doctor", ("cli", "mm doctor")),
     "mm-web-stop": ("python /venv/bin/mm web stop", ("cli", "mm web")),
     "mm-web-status": ("python /venv/bin/mm web status", ("cli", "mm web")),
     "mm-unknown-word": ("python /venv/bin/mm sk-secret", CLI),
@@ -51,8 +53,6 @@ ALIVE = {
     "bare": ("python mm web", WEB),
     "folder-with-spaces": (["/my venv/bin/python", "/my venv/bin/mm", "web"], WEB),
     "pipx": ("/home/ana/.local/pipx/venvs/m/bin/python -E /home/ana/.local/bin/mm web", WEB),
-    "sh-trampoline-before-exec": ("/bin/sh /a/very/long/path/bin/mm web", WEB),
-    "bash-trampoline": ("bash /a/very/long/path/bin/memtomem-server", SERVER),
     "uvx-child": (f"{TRAMPOLINE}/python {TRAMPOLINE}/memtomem-server", SERVER),
     "uv-run-child": ("/tmp/.tmpaJ/bin/python /tmp/.tmpaJ/bin/mm shell", ("shell", "mm shell")),
     # Interpreters.
@@ -88,7 +88,7 @@ ALIVE = {
     "c-daemon": (["python", "-c", CLI_CODE, "web", "--_internal-foreground"], WEB),
     "c-joined": (["python", f"-c{CLI_CODE}", "index"], ("index", "mm index")),
     "c-clustered": (["python", "-Ic", CLI_CODE, "shell"], ("shell", "mm shell")),
-    "c-import": (["python", "-c", "import memtomem"], ("cli", "python -c (memtomem)")),
+    "c-import": (["python", "-c", "import memtomem"], ("library", "python -c (memtomem)")),
     "c-import-as": (
         ["python", "-c", "import os, memtomem.web as w"],
         ("web", "python -c (memtomem.web)"),
@@ -107,7 +107,7 @@ ALIVE = {
     ),
     "c-dunder-import": (
         ["python", "-c", "__import__('memtomem')"],
-        ("cli", "python -c (memtomem)"),
+        ("library", "python -c (memtomem)"),
     ),
     "c-runpy": (
         ["python", "-c", "import runpy; runpy.run_module('memtomem.server')"],
@@ -119,7 +119,7 @@ ALIVE = {
     ),
     "c-newer-syntax": (
         ["python", "-c", "import memtomem\nsyntax of the year 2040"],
-        ("cli", "python -c (memtomem)"),
+        ("library", "python -c (memtomem)"),
     ),
     # Runners.
     "uvicorn": ("/venv/bin/python /venv/bin/uvicorn memtomem.web.app:app --port 1",
@@ -312,7 +312,13 @@ def test_alive(argv, expected):
 
 @pytest.mark.parametrize("argv, expected", rows(ALIVE_ON_WINDOWS))
 def test_alive_on_windows(argv, expected):
-    assert judge(argv, windows=True)[:2] == expected
+    """A launcher of memtomem's has its script inside; another program of that name has none."""
+    if is_python(argv[0]):
+        assert judge(argv, windows=True)[:2] == expected
+    else:
+        target = PROGRAM_MODULES[expected[1].partition(" ")[0]]
+        assert judge(argv, reading({argv[0]: pip_script(target)}), windows=True)[:2] == expected
+        assert judge(argv, windows=True) is None
 
 
 @pytest.mark.parametrize("argv", rows(INNOCENT))
@@ -325,66 +331,199 @@ def test_innocent_on_windows(argv):
     assert judge(argv, windows=True) is None
 
 
-@pytest.mark.parametrize("argv, expected", rows(ALIVE))
-def test_sieve_lets_every_row_through(argv, expected):
-    """What the sieve holds back is never parsed, so it must not hold back a live one."""
-    assert maybe(split(argv))
-
-
-@pytest.mark.parametrize("ending", [b"\0", b""], ids=["as-started", "rewritten"])
-@pytest.mark.parametrize("argv, expected", rows(ALIVE))
-def test_first_sieve_lets_every_row_through(argv, expected, ending):
-    """So with the one that reads the bytes of /proc; a process may have written over its argv."""
-    raw = (ending or b" ").join(map(os.fsencode, split(argv))) + ending
-    assert re.search(mm_preflight.SIEVE, raw)
-
-
-@given(st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))))
-def test_first_sieve_holds_back_no_more_than_the_second(argv):
-    if maybe(argv):
-        assert re.search(mm_preflight.SIEVE, b"\0".join(map(str.encode, argv)) + b"\0")
-
-
-@pytest.mark.parametrize("argv, expected", rows(ALIVE_ON_WINDOWS))
-def test_sieve_on_windows(argv, expected, monkeypatch):
-    monkeypatch.setattr(mm_preflight, "WINDOWS", True)
-    assert maybe(argv)
-
-
 def test_renamed_interpreter_is_read_like_python():
     """`exec -a` changes argv[0] alone; the scan knows the program by its file."""
     assert judge(["postgres", "-m", "memtomem.server"]) is None
     assert judge(["postgres", "-m", "memtomem.server"], python=True)[:2] == MODULE
 
 
+# What a script's text says, whatever its name. {path: text}; relative to the process's folder.
+IMPORTS = {
+    "renamed": ("python /bin/memory web", {"/bin/memory": "cli"}, ("web", "memory web")),
+    "copied-server": (
+        "python /bin/brain.py",
+        {"/bin/brain.py": "server"},
+        ("mcp-server", "python brain.py"),
+    ),
+    "trampoline": ("python /bin/mm serve", {"/bin/mm": "exec"}, ("mcp-server", "mm serve")),
+    "shell-before-exec": ("/bin/sh /bin/mm web", {"/bin/mm": "exec"}, WEB),
+    "library": ("python app.py", {"app.py": "import memtomem"}, ("library", "python app.py")),
+    "library-late": (
+        "python app.py",
+        {"app.py": "def f():\n    from memtomem.storage import x\n"},
+        ("library", "python app.py"),
+    ),
+    "serves": (
+        "python run.py",
+        {"run.py": "import uvicorn\nuvicorn.run('memtomem.web.app:app')"},
+        ("web", "python run.py"),
+    ),
+    "strange-name": (
+        ["python", "/x/sk-secret key"],
+        {"/x/sk-secret key": "import memtomem"},
+        ("library", "python"),
+    ),
+    "package-file": (
+        "python /lib/site-packages/memtomem/server/__main__.py",
+        {"/lib/site-packages/memtomem/__init__.py": "", "/other": ""},
+        ("mcp-server", "python __main__.py"),
+    ),
+    "package-file-on-windows": (
+        [r"C:\py\python.exe", r"C:\v\Lib\site-packages\memtomem\web\app.py"],
+        {r"C:\v\Lib\site-packages\memtomem/__init__.py": ""},
+        ("web", "python app.py"),
+    ),
+    "module-of-its-folder": (
+        "python -m tools.brain",
+        {"tools/brain.py": "import memtomem"},
+        ("library", "python -m tools.brain"),
+    ),
+    "package-of-its-folder": (
+        "python -m brain",
+        {"brain/__main__.py": "from memtomem.server import main"},
+        ("mcp-server", "python -m brain"),
+    ),
+    "application-of-its-folder": (
+        "python /bin/uvicorn --port 1 app:app",
+        {"/bin/uvicorn": "from uvicorn import main", "app.py": "import memtomem.web"},
+        ("web", "uvicorn app:app"),
+    ),
+    "mcp-run": (
+        "python /bin/mcp run brain.py:mcp",
+        {"/bin/mcp": "import mcp", "brain.py": "import memtomem"},
+        ("library", "python brain.py"),
+    ),
+    "coverage": (
+        "python /bin/coverage run -p mm web",
+        {"mm": "cli", "/bin/coverage": "import coverage"},
+        WEB,
+    ),
+    "debugpy": (
+        "python -m debugpy --listen 5 --wait-for-client app.py",
+        {"app.py": "import memtomem"},
+        ("library", "python app.py"),
+    ),
+}
+OTHER = "print('memtomem')  # import memtomem"
+ACQUITTED = {
+    "another-mm": ("python /bin/mm web", {"/bin/mm": "import mail"}),
+    "another-mm-that-mentions": ("python /memtomem/mm web", {"/memtomem/mm": OTHER}),
+    "another-server": ("python /bin/memtomem-server", {"/bin/memtomem-server": OTHER}),
+    "mentions": ("python app.py", {"app.py": OTHER}),
+    "stm": ("python app.py", {"app.py": "import memtomem_stm"}),
+    "relative-import": ("python app.py", {"app.py": "from .memtomem import x"}),
+    "name-in-text": ("python app.py", {"app.py": "x = '''\nimport memtomem\n'''"}),
+    "folder-called-memtomem": ("python /home/memtomem/run.py", {"/home/memtomem/run.py": "pass"}),
+    "shell-mm": ("sh /bin/mm web", {"/bin/mm": "# import memtomem\nexec mail"}),
+    "shell-mm-unread": ("sh /bin/mm web", {}),
+    "option-value": ("python -m pdb -c /bin/mm app.py", {"app.py": "pass"}),
+    "source-option": (
+        "python /bin/coverage run --source memtomem app.py",
+        {"app.py": "pass", "/bin/coverage": "import coverage"},
+    ),
+    "pytest-on-a-folder": ("python -m coverage run -m pytest memtomem", {}),
+    "gunicorn-name": ("python /bin/gunicorn -n memtomem.web.app other:app", {}),
+    "reload-folder": ("python -m uvicorn --reload-dir memtomem app:app", {"app.py": "pass"}),
+    "runner-argument": ("python -m pdb app.py /bin/mm web", {"app.py": "pass", "/bin/mm": "cli"}),
+}
+PROGRAM_MODULES = {"mm": "memtomem.cli:cli", "memtomem-server": "memtomem.server:main"}
+TEXTS = {
+    "cli": "from memtomem.cli import cli\ncli()",
+    "exec": "#!/bin/sh\n'''exec' /x/python \"$0\" \"$@\"\n' '''\nfrom memtomem.cli import cli",
+    "server": "from memtomem.server import main\nmain()",
+}
+
+
+def pip_script(target: str) -> str:
+    module, _, function = target.partition(":")
+    return f"import sys\nfrom {module} import {function}\nsys.exit({function}())\n"
+
+
+def reading(texts: dict[str, str], trusted: bool = True) -> Files:
+    """Files that hold these texts, and no others."""
+
+    def read(path: str) -> bytes:
+        if path not in texts:
+            raise OSError(path)
+        return TEXTS.get(texts[path], texts[path]).encode()
+
+    return Files(read, lambda path: trusted)
+
+
+@pytest.mark.parametrize("argv, texts, expected", rows(IMPORTS))
+def test_imports(argv, texts, expected):
+    found = judge(split(argv), reading(texts))
+    assert (found[:2], found.verified) == (expected, True)
+
+
+@pytest.mark.parametrize("argv, texts", rows(ACQUITTED))
+def test_acquitted(argv, texts):
+    assert judge(split(argv), reading(texts)) is None
+
+
 @pytest.mark.parametrize(
-    "argv, script, shell",
+    "texts, trusted, expected",
     [
-        (["python", "/venv/bin/mm", "web"], "/venv/bin/mm", False),
-        (["sh", "/venv/bin/mm", "web"], "/venv/bin/mm", True),
-        (["python", "-m", "pdb", "bin/mm"], "bin/mm", False),
-        (["python", "-m", "memtomem.server"], None, False),
-        (["python", "-c", CLI_CODE], None, False),
+        ({}, True, False),
+        ({"/bin/mm": "cli"}, True, True),
+        ({"/bin/mm": "cli"}, False, False),
+        ({"/bin/mm": "pass"}, True, None),
+        ({"/bin/mm": "pass"}, False, False),
+        ({"/bin/mm": ""}, True, False),
+        ({"/bin/mm": "memtomem ("}, True, False),
+        ({"/bin/mm": "import memtomem\n("}, True, False),
     ],
-    ids=["script", "shell", "runner", "module", "code"],
+    ids=[
+        "unread",
+        "read",
+        "read-from-others",
+        "other",
+        "other-from-others",
+        "empty",
+        "no-python",
+        "newer-python",
+    ],
 )
-def test_script_is_left_to_verify(argv, script, shell):
-    """The name of a script proves little: the scan reads its text."""
-    found = judge(argv)
-    assert (found.script, found.shell, found.verified) == (script, shell, True)
+def test_name_counts_unverified_where_the_text_proves_nothing(texts, trusted, expected):
+    found = judge(["python", "/bin/mm", "web"], reading(texts, trusted))
+    assert (found and found.verified) is expected
+
+
+@pytest.mark.parametrize(
+    "argv, expected",
+    [
+        ("bash", ("", "")),
+        ("-zsh", ("", "")),
+        ("bash -i -l", ("", "")),
+        ("bash --init-file /x/vscode.sh", ("", "")),
+        ("bash --rcfile /x/rc -i", ("", "")),
+        ("fish --init-command source", ("", "")),
+        ("bash run.sh -c x", ("script", "run.sh")),
+        ("sh -x run.sh", ("script", "run.sh")),
+        ("bash -o pipefail run.sh", ("script", "run.sh")),
+        ("/bin/sh /x/run.sh", ("script", "/x/run.sh")),
+        ("sh -c 'mm web' sh for", ("c", "mm web")),
+        ("bash -lc 'mm web'", ("c", "mm web")),
+        ("cmd.exe /c mm web", ("c", "mm web")),
+        ("cmd.exe /C mm web", ("c", "mm web")),
+        ("cmd.exe /d /s /c mm web", ("c", "mm web")),
+        ("cmd.exe /k mm web", ("", "")),
+        ("cmd.exe", ("", "")),
+        ("powershell -noexit -command x", ("", "")),
+        ("pwsh -NoLogo", ("", "")),
+        ("pwsh -Command mm web", ("c", "mm web")),
+    ],
+)
+def test_shell_arguments(argv, expected):
+    assert read_shell_arguments(shlex.split(argv)) == expected
 
 
 @pytest.mark.parametrize(
     "code", ["import memtomem\n(", "import memtomem\n" + "x = 1\n" * 20_000], ids=["syntax", "long"]
 )
 def test_code_that_cannot_be_parsed_counts_unverified(code):
-    assert judge(["python", "-c", code])[:] == (
-        "cli",
-        "python -c (memtomem)",
-        None,
-        False,
-        False,
-    )
+    found = judge(["python", "-c", code])
+    assert found[:3] == ("library", "python -c (memtomem)", False)
 
 
 @pytest.mark.parametrize(
@@ -460,9 +599,8 @@ WORD = st.sampled_from(
 @example(["python", "-c", "memtomem" + ".a" * 30_000], False, False)
 @example(["python", "-m", "memtomem." + "a" * 100_000], False, False)
 def test_no_argv_crashes(argv, python, windows):
-    """Any process may have any argv; and what is found must pass the sieve."""
+    """Any process may have any argv."""
     found = judge(argv, python=python, windows=windows)
-    assert found is None or maybe(argv)
     assert found is None or (found.role and len(found.name) < 200)
 
 

@@ -10,12 +10,14 @@ import subprocess
 import sys
 import time
 
-import mm_preflight
 import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mm_preflight import EXIT_CODES, Unknown, check, visible, write
+from mm_preflight import __version__, look, table
+from mm_preflight.look import check
+from mm_preflight.records import BLIND_SPOTS, EXIT_CODES, Result, Unknown
+from mm_preflight.report import visible, write
 from support import ROOT, SCRIPT, environment, linux, posix, until
 
 SECRET = "sk-live-0123456789"
@@ -152,7 +154,7 @@ def test_unknown_fits_80_columns(in_process, monkeypatch, name):
 
 
 def test_unknown_with_psutil_missing_fits_80_columns(in_process, monkeypatch):
-    monkeypatch.setattr(mm_preflight, "psutil", None)
+    monkeypatch.setattr(table, "psutil", None)
     monkeypatch.setattr(sys, "executable", "/usr/bin/python3")
     report = in_process()
     assert report.status == 2
@@ -233,7 +235,7 @@ PROCESS = {
     "terminal": (str, type(None)),
     "stop": str,
 }
-ROLES = {"web", "mcp-server", "index", "shell", "embedding-reset", "cli", "database"}
+ROLES = {"web", "mcp-server", "index", "shell", "embedding-reset", "cli", "library", "database"}
 
 
 def assert_shape(report: dict, verbose: bool = False) -> None:
@@ -242,7 +244,7 @@ def assert_shape(report: dict, verbose: bool = False) -> None:
     assert report["verdict"] in {"clear", "live", "unknown"}
     assert (report["reason"] is None) == (report["verdict"] != "unknown")
     assert (report["processes"] != []) == (report["verdict"] == "live")
-    assert set(report["blind_spots"]) <= set(mm_preflight.BLIND_SPOTS)
+    assert set(report["blind_spots"]) <= set(BLIND_SPOTS)
     for process in report["processes"] + report["other_users"]:
         assert_types(process, PROCESS | ({"argv": list} if verbose else {}))
         assert process["pid"] in process["pids"]
@@ -320,7 +322,7 @@ def test_json_unknown(in_process, monkeypatch):
 
 
 def test_json_without_psutil(in_process, monkeypatch):
-    monkeypatch.setattr(mm_preflight, "psutil", None)
+    monkeypatch.setattr(table, "psutil", None)
     report = in_process("--json")
     assert report.status == 2
     assert_shape(report.json)
@@ -380,7 +382,7 @@ def test_help_fits_80_columns(in_process, monkeypatch):
 def test_version(preflight, in_process):
     report = in_process("--version")
     assert (report.status, report.stderr) == (0, "")
-    assert report.stdout == f"mm-preflight {mm_preflight.__version__}\n"
+    assert report.stdout == f"mm-preflight {__version__}\n"
     assert preflight("--version") == report
 
 
@@ -409,7 +411,7 @@ class Clock:
         self.count = 0
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
         monkeypatch.setattr(time, "sleep", self.sleep)
-        monkeypatch.setattr(mm_preflight, "check", self.check)
+        monkeypatch.setattr(look, "check", self.check)
 
     def sleep(self, seconds: float) -> None:
         assert seconds >= 0
@@ -421,7 +423,7 @@ class Clock:
         since = self.now - 1000.0
         verdict = [verdict for start, verdict in self.looks if start <= since][-1]
         reason = "because" if verdict == "unknown" else None
-        return mm_preflight.Result(verdict, reason)
+        return Result(verdict, reason)
 
     @property
     def passed(self) -> float:

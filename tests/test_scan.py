@@ -7,11 +7,12 @@ import shutil
 import signal
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import psutil
 import pytest
-from support import SCRIPT, linux, posix, until, write_script
+from support import PLATFORMS, PROGRAMS, linux, posix, until, use_platform, write_script
 
 pytestmark = posix
 
@@ -21,6 +22,9 @@ OPEN = ["database-open"]
 READY = "import os, time; print('ready', os.getpid(), flush=True)\n"
 STAY = f"{READY}time.sleep(120)\n"
 LIBRARY = f"import memtomem; connection = memtomem.open_database()\n{STAY}"
+
+# What a notebook or a plug-in runs: its import is nowhere in the text of the script.
+HIDDEN_LIBRARY = LIBRARY.replace("import memtomem", "memtomem = __import__('mem' + 'tomem')")
 
 # An argv, and its role, command and evidence. {bin} and {python} are the environment's.
 SHAPES = {
@@ -61,6 +65,12 @@ SHAPES = {
     "long-path": ("{bin}/long-mm/mm web", "web", "mm web", BOTH),
     "link": ("{bin}/link-mm/mm web", "web", "mm web", BOTH),
 }
+
+
+@pytest.fixture(params=PLATFORMS, autouse=True)
+def platform(request, monkeypatch) -> str:
+    """Every test here runs over this platform's table, and over the portable one."""
+    return use_platform(request.param, monkeypatch)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -145,7 +155,7 @@ def test_all_together(shape, start, script, shell_as, stand_in, preflight):
     expected[pid] = ([parent(pid), pid], "web", "mm web", BOTH, True)
 
     pid = script(LIBRARY)
-    expected[pid] = ([pid], "database", "python app.py", OPEN, True)
+    expected[pid] = ([pid], "library", "python app.py", BOTH, True)
 
     worker = start(stand_in.program("uvicorn"), "memtomem.web.app:app", "--workers", "2")
     workers = sorted([worker, start.next_announcement()])
@@ -236,6 +246,66 @@ def test_stopped_process_is_alive(mm, preflight, sign):
     assert f"kill -CONT {pid}" in row["stop"]
 
 
+@linux
+def test_interpreter_that_was_upgraded_since(start, stand_in, home, preflight):
+    """Its file is gone, or another by now; the table calls it deleted."""
+    python = home / "python3"
+    shutil.copy(os.path.realpath(stand_in.python), python)
+    env = {"PYTHONPATH": str(stand_in.library), "PYTHONHOME": sys.base_prefix}
+    pid = start(python, "-m", "memtomem.server", env=env)
+    python.unlink()
+    [row] = preflight("--json").of(pid)
+    assert essence(row) == ([pid], "mcp-server", "python -m memtomem.server", LINE, True)
+
+
+@linux
+@pytest.mark.parametrize("kind", ["server", "library"])
+def test_leader_thread_is_gone(start, stand_in, database, preflight, kind, platform):
+    """The table calls it a zombie, while its other threads write on. psutil alone cannot tell."""
+    runs = {
+        "server": "from memtomem.server import main; main()",
+        "library": f"file = open({str(database)!r})\n    print('ready', os.getpid(), flush=True)\n"
+        "    time.sleep(99)",
+    }
+    code = (
+        "import ctypes, os, threading, time\n"
+        f"def run():\n    time.sleep(0.2)\n    {runs[kind]}\n"
+        "threading.Thread(target=run).start()\n"
+        "ctypes.CDLL(None).pthread_exit(None)\n"
+    )
+    pid = start(stand_in.python, "-c", code)
+    if platform == "portable":
+        assert psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+        return
+    [row] = preflight("--json").of(pid)
+    assert (row["pid"], row["pids"]) == (pid, [pid])
+    assert row["role"] == {"server": "mcp-server", "library": "database"}[kind]
+
+
+@pytest.mark.parametrize("name", ["memory", "renamed.py"])
+def test_script_under_another_name(start, stand_in, home, preflight, name):
+    """A link, a copy, or what somebody wrote: its text says what it runs."""
+    shutil.copy(stand_in.program("mm"), home / name)
+    pid = start(stand_in.python, home / name, "web")
+    [row] = preflight("--json").of(pid)
+    assert essence(row) == ([pid], "web", f"{name} web", BOTH, True)
+
+
+def test_zip_application(start, stand_in, home, preflight):
+    """As far as its main file tells."""
+    with zipfile.ZipFile(home / "app.pyz", "w") as archive:
+        archive.writestr("__main__.py", "from memtomem.server import main\nmain()\n")
+    pid = start(stand_in.python, home / "app.pyz")
+    [row] = preflight("--json").of(pid)
+    assert essence(row) == ([pid], "mcp-server", "python app.pyz", LINE, True)
+
+
+def test_program_that_has_not_opened_the_database_yet(script, preflight):
+    pid = script(f"import memtomem\n{STAY}")
+    [row] = preflight("--json").of(pid)
+    assert essence(row) == ([pid], "library", "python app.py", LINE, True)
+
+
 # ---- the database is open -----------------------------------------------------------------------
 
 
@@ -268,7 +338,7 @@ def test_database_deleted_and_made_again(script, preflight, database):
     pid = script(LIBRARY)
     database.unlink()
     database.touch()
-    assert preflight("--json").of(pid)[0]["evidence"] == OPEN
+    assert preflight("--json").of(pid)[0]["evidence"] == BOTH
 
 
 def test_another_database_does_not_count(script, preflight, home):
@@ -321,7 +391,7 @@ def test_first_source_of_the_path_wins(preflight, home):
 
 
 def test_notebook(start, stand_in, home, preflight):
-    (home / "ipykernel_launcher.py").write_text(LIBRARY)
+    (home / "ipykernel_launcher.py").write_text(HIDDEN_LIBRARY)
     pid = start(stand_in.python, "-m", "ipykernel_launcher", "-f", "kernel.json")
     [row] = preflight("--json").of(pid)
     assert essence(row)[1:4] == ("database", "python -m ipykernel_launcher", OPEN)
@@ -368,12 +438,12 @@ def test_started_by_a_client_through_uv(start, shell_as, stand_in, preflight):
     assert row["started_by"] == {"pid": parent(parent(pid)), "name": "Cursor"}
 
 
-def test_client_is_also_an_ancestor_of_the_check(start, shell_as):
+def test_client_is_also_an_ancestor_of_the_check(start, shell_as, platform):
     """An agent that asks can never get a clear answer, and is told so."""
     text = (
         "memtomem-server > ready &\n"
         "until grep -q ready ready; do sleep 0.02; done; cat ready\n"
-        f"{sys.executable} {SCRIPT} > report 2>&1; echo $? > status; wait\n"
+        f"{sys.executable} {PROGRAMS[platform]} > report 2>&1; echo $? > status; wait\n"
     )
     claude = shell_as("claude", "run", text)
     pid = start("claude", "run", **claude)
@@ -506,12 +576,12 @@ time.sleep(90)
 
 
 @pytest.fixture
-def within(start, home):
+def within(start, home, platform):
     """Run the check from within a program: that program's PID, and the check's report."""
 
     def within(*argv, through=(), **settings) -> tuple[int, dict]:
         out = home / "out.json"
-        runs = [sys.executable, "-c", RUN, str(SCRIPT), str(out)]
+        runs = [sys.executable, "-c", RUN, str(PROGRAMS[platform]), str(out)]
         if through:
             runs = ["env", f"STAND_IN_RUNS={json.dumps(runs)}", *through]
         pid = start(*argv, env={"STAND_IN_RUNS": json.dumps(runs)}, **settings)
@@ -589,7 +659,7 @@ def test_in_process(stand_in, start, mm, home, other):
 
 @linux
 @pytest.mark.parametrize("runs", ["check", "reset"])
-def test_clear_where_nothing_else_runs(world, runs):
+def test_clear_where_nothing_else_runs(world, platform, runs):
     """The answer that lets the reset go on: to the check alone, and to the reset that calls it."""
     result = world(
         "env = os.environ | {'STAND_IN_RUNS': json.dumps([sys.executable, SCRIPT])}\n"
@@ -600,7 +670,7 @@ def test_clear_where_nothing_else_runs(world, runs):
     )
     assert result[0] == 0
     assert "mm-preflight: clear, no live mm process" in result[1]
-    assert "note: This is a container" in result[1]
+    assert platform == "portable" or "note: This is a container" in result[1]
     assert result[2] == ""
 
 
@@ -648,23 +718,23 @@ def test_owner_of_the_database_counts(start, nobody, shared, preflight):
 
 
 @linux
-def test_root_counts_for_every_user(mm, nobody, shared, preflight):
+def test_root_counts_for_every_user(mm, nobody, shared, preflight, platform):
     """The check of a user sees root's processes in part: what they hold is hidden from it."""
     os.chown(shared / ".memtomem" / "memtomem.db", nobody.uid, nobody.uid)
     pid = mm("web")
-    script = nobody.at(shared)
-    report = preflight("--json", python=nobody.python, script=shared / SCRIPT.name, **script)
+    script = nobody.at(shared) | {"script": shared / PROGRAMS[platform].name}
+    report = preflight("--json", python=nobody.python, **script)
     [row] = report.of(pid)
     assert (row["command"], row["evidence"]) == ("mm web", LINE)
     assert report.json["uninspected"] > 0
 
 
 @linux
-def test_third_user_does_not_refuse_the_second(start, nobody, shared, preflight):
+def test_third_user_does_not_refuse_the_second(start, nobody, shared, preflight, platform):
     third = nobody._replace(uid=1)
     pid = start(shared / "mm", "init", **third.at(shared))
-    script = nobody.at(shared)
-    report = preflight("--json", python=nobody.python, script=shared / SCRIPT.name, **script)
+    script = nobody.at(shared) | {"script": shared / PROGRAMS[platform].name}
+    report = preflight("--json", python=nobody.python, **script)
     assert report.of(pid) == []
     [row] = [row for row in report.json["other_users"] if row["pid"] == pid]
     assert row["command"] == "mm init"

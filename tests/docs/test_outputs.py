@@ -5,9 +5,9 @@ import re
 import shlex
 import subprocess
 
-import mm_preflight
 import psutil
 import pytest
+from mm_preflight.cli import read_options
 from pages import PAGES as ALL
 from pages import ROOT
 from support import linux
@@ -75,7 +75,7 @@ def test_outputs_shown_are_printed(mark, scene, in_process, monkeypatch):
     psutil._psposix.get_terminal_map.cache_clear()  # it knows the terminals of an earlier test
     # Where the tests run in a container, the report ends in a note that the pages leave out.
     namespace = os.stat("/proc/self/ns/pid").st_ino
-    monkeypatch.setattr(mm_preflight, "INITIAL_PID_NAMESPACE", namespace)
+    monkeypatch.setattr("mm_preflight.linux.INITIAL_PID_NAMESPACE", namespace)
     report = in_process()
     for page, lines in shown:
         assert lines[0] == "$ mm-preflight", page
@@ -99,6 +99,6 @@ def test_commands_are_taken():
                 words = re.split(r"&&|\|", command[2:])
                 for argv in map(shlex.split, (each for each in words if "mm-preflight" in each)):
                     if argv[0] == "mm-preflight":
-                        mm_preflight._parser().parse_args(argv[1:])
+                        read_options(argv[1:])
                         seen += 1
     assert seen > 5

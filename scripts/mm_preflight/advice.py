@@ -1,0 +1,185 @@
+"""How to stop one live instance, so that it stays stopped: who answers for it. Pure.
+
+Who is asked goes by rules, not by lists: what is above the process's own terminal gave it that
+terminal and started nobody; a shell that a person types into ends the search; and of the rest, the
+one nearest to the process answers for it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import namedtuple
+
+from mm_preflight.argv import (
+    basename,
+    is_python,
+    is_shell,
+    program_of,
+    read_python_arguments,
+    read_shell_arguments,
+)
+from mm_preflight.records import Ancestor, Command
+
+# First word of a process name: the MCP client as people know it.
+CLIENTS = {
+    "antigravity": "Antigravity", "claude": "Claude", "code": "VS Code", "codex": "Codex CLI",
+    "cursor": "Cursor", "gemini": "Gemini CLI", "kimi": "Kimi Code", "opencode": "OpenCode",
+    "windsurf": "Windsurf",
+}  # fmt: skip
+# They start again what ends: the program, how it lists what it runs, and how it stops one.
+SUPERVISORS = {
+    "supervisord": ("supervisorctl status", "supervisorctl stop NAME"),
+    "circusd": ("circusctl list", "circusctl stop NAME"),
+    "pm2": ("pm2 list", "pm2 stop NAME"),
+}
+LAUNCHERS = frozenset(  # they start a program and wait for it: the child counts, not they
+    "uv uvx pipx sudo doas su timeout nohup nice env setsid xargs poetry pdm hatch mise".split()
+)
+# What has no terminal and started nobody either: the system's own, desktops, terminal programs.
+NOBODY = (
+    r"(?i)(init\b|systemd|launchd|login\b|sshd|crond?|atd|dbus-|containerd-shim|dockerd|conmon|tini"
+    r"|dumb-init|docker-init|catatonit|gnome-|plasma|kwin|ksmserver|kded|xfce4-|sway|Hyprland|i3\b"
+    r"|openbox|Xorg|gdm|lightdm|sddm|tmux|screen\b|zellij|.*term(inal)?\d*\b|kitty|alacritty|konsole"
+    r"|explorer|conhost|OpenConsole|svchost|services\b|wininit|winlogon|userinit|sihost|Finder|Dock\b"
+    r"|loginwindow)"
+)
+INIT = r"init\b|systemd|launchd"
+
+# Who answers for a process. `kind`: "client", "supervisor", "loop" (a shell that would start it
+# again), "prompt" (a person typed it), "program", "orphan" (its parent is gone) or "". `who`: the
+# ancestor, or None; `name`: how people know it; `terminal`: where the person sits; `launchers`:
+# PIDs between the two, topmost first; `init`: above all that is systemd, launchd or init.
+Origin = namedtuple("Origin", "kind who name terminal launchers init")
+
+
+# What the advice rests on. `pid`: whom to end; `unit`: the command that stops its service or
+# container, "?" if its name is not to be pasted; `owner`: another user whose process it is;
+# `admin`: the check runs as root, or on Windows; `suspended`: Ctrl-Z or SIGSTOP.
+Case = namedtuple("Case", "command pid origin unit owner admin suspended windows")
+
+
+def origin(ancestors: list[Ancestor], terminal: str | None, parent_gone: bool) -> Origin:
+    """Who answers for a process with these ancestors, nearest first, on this terminal.
+
+    `parent_gone`: where there is no ancestor, it is because that ended.
+    """
+    launchers: list[int] = []
+    kind, who, init = "orphan" if parent_gone else "", None, False
+    for at, each in enumerate(ancestors):
+        if is_launcher(each) and each.pid > 1:  # PID 1 of a container ends the container
+            terminal = each.terminal or terminal  # sudo gives its child a terminal of its own
+            if who is None:
+                launchers.insert(0, each.pid)
+            continue
+        if client := client_of(each):
+            while at + 1 < len(ancestors) and client_of(ancestors[at + 1]) == client:
+                at += 1  # an application's helper is quit with the application
+            return Origin("client", ancestors[at], client, terminal, launchers, False)
+        if each.pid <= 1 or re.match(NOBODY, each.name) or (terminal and each.terminal != terminal):
+            init = re.match(INIT, each.name) is not None
+            kind = kind if who or init else ""
+            break
+        found = _kind(each, ancestors[at + 1 : at + 2])
+        if who is None or found in ("supervisor", "loop"):
+            kind, who = found, each
+        if found != "program":
+            break
+    return Origin(kind, who, display_name(who) if who else "", terminal, launchers, init)
+
+
+def _kind(each: Ancestor, above: list[Ancestor]) -> str:
+    if supervisor_of(each):
+        return "supervisor"
+    if each.loops:
+        return "loop"
+    if not each.prompt:
+        return "program"
+    # In a shell's background, a loop is a copy of that shell. One more prompt takes no harm.
+    copied = [(one.argv, one.terminal) for one in above] == [(each.argv, each.terminal)]
+    return "loop" if copied else "prompt"
+
+
+def script_of(each: Ancestor) -> str:
+    """The program that an ancestor is: of an interpreter, the script it runs."""
+    program = basename(each.argv[0]) if each.argv else each.name
+    if is_python(program):
+        program = basename(read_python_arguments(each.argv[1:])[1]) or program
+    elif re.match("(node|bun|deno)\\b", program):
+        words = [arg for arg in each.argv[1:] if not arg.startswith("-")]
+        program = basename(words[0]) if words else program
+    return program.lower().removesuffix(".exe")
+
+
+def display_name(each: Ancestor) -> str:
+    """The name to call an ancestor by; of an interpreter, its script's."""
+    script = script_of(each)
+    return script if re.match("node|bun|deno|python", each.name.lower()) else each.name
+
+
+def client_of(each: Ancestor) -> str | None:
+    """The MCP client that an ancestor is, as people know it."""
+    named = re.match("node|bun|deno|python", each.name.lower())
+    word = re.match("[a-z]*", script_of(each) if named else each.name.lower())
+    return CLIENTS.get(word[0]) if word else None
+
+
+def supervisor_of(each: Ancestor) -> tuple[str, str] | None:
+    """How the supervisor that an ancestor is lists and stops what it runs."""
+    names = (each.name.lower().split() or [""])[0], script_of(each)
+    return next((SUPERVISORS[name] for name in names if name in SUPERVISORS), None)
+
+
+def is_launcher(each: Ancestor) -> bool:
+    """Whether an ancestor merely waits for its child."""
+    program = script_of(each)
+    if program in LAUNCHERS or (each.argv and program_of(each.argv[0])):
+        return True  # the latter on Windows, where memtomem's programs start Python and wait
+    shell = is_shell(each.argv[0]) if each.argv else False
+    return shell and not each.loops and read_shell_arguments(each.argv)[0] == "c"
+
+
+def stop(case: Case) -> str:
+    """What to do about one live process, in words that a person can follow to the letter."""
+    command, pid, origin = case.command, case.pid, case.origin
+    kill = f"taskkill /PID {pid} /T /F" if case.windows else f"kill {pid}"
+    container = case.unit.startswith(("docker", "podman"))
+    words = _stop(command, origin, case.unit if container or origin.init else "", kill, pid)
+    if case.suspended and not case.windows:
+        words += f"; it is suspended: wake it first (fg, or kill -CONT {pid})"
+    if case.owner:
+        other = "an administrator's terminal" if case.windows else "sudo"
+        words += f" (it belongs to {case.owner}" + (
+            ")" if case.admin else f": ask them, or use {other})"
+        )
+    return words
+
+
+def _stop(command: Command, origin: Origin, unit: str, kill: str, pid: int) -> str:
+    who, name, role, kind = origin.who, command.name, command.role, origin.kind
+    place = (origin.terminal or "").removeprefix("/dev/")
+    by_hand = f"Ctrl-C in {place}, or {kill}" if place else kill
+    app = f"{origin.name} (pid {who.pid})" if who and not is_shell(who.name) else ""
+    listing, stopping = (who and supervisor_of(who)) or ("", "")
+    gone = "its client is gone" if role == "mcp-server" else "its parent is gone"
+    cases = (
+        ("ipykernel" in name, "shut down this notebook's kernel, in Jupyter or in your editor"),
+        (unit.startswith(("docker", "podman")), unit),
+        (
+            kind == "supervisor",
+            f"{stopping}   ({listing} tells its NAME; if you only kill it, {app} starts it again)",
+        ),
+        (unit == "?", f"stop the systemd service that runs it; systemctl status {pid} names it"),
+        (unit, f"{unit}   (if you only kill it, it may be started again)"),
+        (kind == "loop", f"kill {who and who.pid} {kill.removeprefix('kill ')}   (the first is the "
+         f"{origin.name} that would start it again)"),
+        (role == "web" and command.cli, f"mm web stop, or {kill}"),
+        (kind == "client" and role == "index", f"quit {app}; it indexes after each edit"),
+        (kind == "client" or (kind == "program" and app and role == "mcp-server"),
+         f"quit {app}; it starts the server again if you only kill it"),
+        (place and role == "shell", f"type quit in {place}"),
+        (place and name.startswith("sqlite"), f"type .quit in {place}"),
+        (role in ("index", "cli", "embedding-reset"), f"let it finish, or {by_hand}"),
+        (kind == "orphan" and not place, f"{kill}   ({gone}, so nothing starts it again)"),
+        (kind == "program" and app, f"{by_hand}   (if it comes back, end {app} first)"),
+    )  # fmt: skip
+    return next((advice for case, advice in cases if case), by_hand)

@@ -1,0 +1,143 @@
+"""Which file is memtomem's database, as memtomem 0.6.12 finds it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import suppress
+
+from mm_preflight.records import Database, Unknown
+
+READ_LIMIT = 1 << 20  # bytes; a longer script or configuration is not read
+
+
+def sudo_user() -> int | None:
+    """The ID of the user who ran this with sudo: the database meant is theirs, not root's."""
+    geteuid = getattr(os, "geteuid", None)
+    user = os.environ.get("SUDO_UID", "") if geteuid and geteuid() == 0 else ""
+    return int(user) if user.isdigit() else None
+
+
+def user_home() -> str:
+    """The home folder of the user whose database is meant."""
+    user = sudo_user()
+    if user is None:
+        return os.path.expanduser("~")
+    import pwd
+
+    with suppress(KeyError):
+        return pwd.getpwuid(user).pw_dir
+    raise Unknown("the user who ran sudo has no home folder; give --db PATH")
+
+
+def read_bounded(path: str) -> bytes:
+    """A small regular file's content; OSError for anything else."""
+    real = os.path.realpath(path)
+    if not stat.S_ISREG(os.stat(real).st_mode):  # before the open: opening a device may act on it
+        raise OSError("not a regular file")
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
+    flags |= getattr(os, "O_BINARY", 0)
+    with open(real, "rb", opener=lambda name, _: os.open(name, flags)) as file:
+        info = os.fstat(file.fileno())
+        if not stat.S_ISREG(info.st_mode) or info.st_size > READ_LIMIT:
+            raise OSError("not a regular file of at most 1 MiB")
+        return file.read(READ_LIMIT)
+
+
+def database_path() -> str:
+    """Where memtomem keeps its database: environment, config.json, config.d/, the default.
+
+    Source: memtomem 0.6.12, config.py (env_bindings_for, load_config_d, load_config_overrides).
+    Raises Unknown for what memtomem would not take: it falls back to its defaults there, and would
+    reset to a model that nobody chose.
+    """
+    home = os.path.join(user_home(), ".memtomem")
+    folder, names = os.path.join(home, "config.d"), list[str]()
+    with suppress(FileNotFoundError, NotADirectoryError):
+        names = sorted(name for name in os.listdir(folder) if name.endswith(".json"))
+    path = os.path.join(home, "memtomem.db")
+    for source in [*(os.path.join(folder, name) for name in names), f"{home}/config.json"]:
+        try:
+            path = _storage(read_bounded(source).decode(), "storage").get("sqlite_path", path)
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, RecursionError) as error:
+            why = f"{source} cannot be read ({error})"
+            raise Unknown(f"{why}; mend it, or give --db PATH") from None
+    return _from_environment(path)
+
+
+def _from_environment(path: str) -> str:
+    """The environment's database, or `path`. Names in any case; of several, the last one counts."""
+    found = {name.lower(): value for name, value in os.environ.items()}
+    if (section := found.get("memtomem_storage")) is not None:
+        try:
+            fields = _storage(section)
+        except (ValueError, RecursionError) as error:
+            why = f"MEMTOMEM_STORAGE cannot be read ({error})"
+            raise Unknown(f"{why}; mend it, or give --db PATH") from None
+        path = {name.lower(): value for name, value in fields.items()}.get("sqlite_path", path)
+    return found.get("memtomem_storage__sqlite_path", path)
+
+
+def _storage(text: str, section: str = "") -> dict[str, str]:
+    """The storage section of a JSON text, or the text as that section; ValueError if it is none."""
+    import json
+
+    fields = json.loads(text)  # as text: of bytes, json takes UTF-16 too, and memtomem does not
+    if isinstance(fields, dict) and section:
+        fields = fields.get(section, {})
+    elif fields is None and not section:
+        fields = {}
+    if not isinstance(fields, dict):
+        raise ValueError("not a JSON object")
+    known = ("backend", "sqlite_path", "collection_name")
+    if not all(isinstance(fields[name], str) for name in fields if name.lower() in known):
+        raise ValueError("a setting of storage is not text")
+    return fields
+
+
+def find_database(option: str | None) -> Database:
+    """The database of --db or of the configuration. Raises Unknown if it cannot be looked at."""
+    try:
+        path = database_path() if option is None else option
+        if path[:1] == "~" and path[1:2] in ("", "/", "\\"):
+            path = user_home() + path[1:]
+        path = os.path.abspath(os.path.expanduser(path))
+        paths = [os.path.realpath(path) + suffix for suffix in ("", "-wal", "-shm")]
+        found = []
+        for each in paths:
+            with suppress(FileNotFoundError):
+                found.append(os.stat(each))
+    except (OSError, ValueError, TypeError) as error:
+        raise Unknown(f"the database cannot be looked at ({error}); give --db PATH") from None
+    if (option is not None and not found) or not all(stat.S_ISREG(each.st_mode) for each in found):
+        raise Unknown(f"{path} is not a database file; give --db the path of memtomem's database")
+    owner = found[0].st_uid if found and os.path.exists(path) else sudo_user()
+    getuid = getattr(os, "getuid", None)
+    return Database(
+        path,
+        frozenset(paths),
+        tuple(os.path.basename(each).lower() for each in paths),
+        frozenset((each.st_dev, each.st_ino) for each in found),
+        any(each.st_nlink > 1 for each in found),
+        frozenset({getuid(), owner} - {None}) if getuid else frozenset(),
+    )
+
+
+def is_trusted(path: str, owners: frozenset[int]) -> bool:
+    """Whether only these users and root could have put there what a path leads to.
+
+    Not if another user owns it, or a folder or link on the way, or may write into such a folder.
+    """
+    if not owners:  # Windows keeps no owner that os.stat tells
+        return True
+    steps = [os.path.abspath(path), os.path.realpath(path)]
+    for step in steps:  # grows while it is read
+        if (above := os.path.dirname(step)) not in steps:
+            steps.append(above)
+    for info in map(os.lstat, steps):
+        shared = stat.S_ISDIR(info.st_mode) and info.st_mode & stat.S_IWOTH
+        if info.st_uid not in owners | {0} or (shared and not info.st_mode & stat.S_ISVTX):
+            return False
+    return True

@@ -1,0 +1,224 @@
+"""What an argv was told to run, and whether that is memtomem or imports it. Pure.
+
+One question about Python, asked of a script (its text), a module (-m) and code (-c); a runner such
+as uvicorn or coverage is asked what it was given. Nothing is searched for a word: Python is parsed.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+
+from mm_preflight.argv import (
+    PROGRAMS,
+    basename,
+    is_python,
+    is_shell,
+    program_of,
+    read_python_arguments,
+)
+from mm_preflight.records import Command, Files
+from mm_preflight.source import MODULE, chief, imports
+
+ROLES = {"web": "web", "serve": "mcp-server", "index": "index", "ingest": "index"}
+ROLES |= {"shell": "shell", "embedding-reset": "embedding-reset"}
+# Only these are ever shown: an unknown word after `mm` may be a secret.
+SUBCOMMANDS = frozenset(
+    "activity add agent config context doctor embedding-reset gc index ingest init mem memory"
+    " pinned purge quality recall reset review schedule search serve session shell status"
+    " sync-doctor tags uninstall upgrade version warmup watchdog web wiki".split()
+)
+APP_SERVERS = frozenset("uvicorn gunicorn hypercorn daphne granian".split())
+RUNNERS = APP_SERVERS | frozenset(
+    "coverage trace pdb cprofile profile debugpy pydevd runpy pudb ipdb ipython viztracer scalene"
+    " pyinstrument memray kernprof line_profiler hupper jurigged mcp fastmcp fastapi".split()
+)
+RUN = ("run", "dev")  # subcommands of runners that run what follows
+APPLICATION = r"(.+):([A-Za-z_]\w*)(?:\(.*\))?"
+DOTTED = r"[A-Za-z_]\w*(?:\.\w+)*"
+
+
+def unreadable(path: str) -> bytes:
+    """A reader for which no script can be read."""
+    raise OSError(path)
+
+
+NO_FILES = Files(unreadable, lambda path: True)
+
+
+def judge(
+    argv: list[str], files: Files = NO_FILES, python: bool = False, windows: bool = False
+) -> Command | None:
+    """What an argv runs, if it is memtomem, read as the operating system and CPython read it.
+
+    `python`: the program is known to be an interpreter, whatever argv[0] says. `windows`: memtomem
+    can be the program itself, a launcher with its script inside that starts Python and waits.
+    """
+    if not argv:
+        return None
+    program, args = argv[0], argv[1:]
+    if python or is_python(program):
+        title = " ".join(argv).split()
+        if title and title[0].endswith(":"):  # a server wrote over its argv
+            return _runner(title[0][:-1], [word.strip("[]") for word in title[2:]], files)
+        option, value, rest = read_python_arguments(args)
+        runs = {"c": _code, "m": _module, "script": _script}.get(option)
+        return runs(value, rest, files) if runs else None
+    if windows and program_of(program):
+        return _imported(program, args, files)
+    if is_shell(program) and args and program_of(args[0]):
+        # A script whose interpreter path is too long for `#!` starts as a shell script: just now
+        # this shell is about to exec Python.
+        try:
+            return _script(args[0], args[1:], files) if b"'''exec'" in files.read(args[0]) else None
+        except OSError:
+            return None
+    return None
+
+
+# ---- the three things that a Python is told to run ----------------------------------------------
+
+
+def _script(path: str, args: list[str], files: Files) -> Command | None:
+    if command := _imported(path, args, files) or _unverified(path, args, files):
+        return command
+    name = basename(re.sub(r"[/\\]__main__\.py$", "", path))
+    return _runner(re.sub(r"(\.exe|(-script)?\.pyw?)$", "", name, flags=re.I), args, files)
+
+
+def _module(module: str, args: list[str], files: Files) -> Command | None:
+    if re.fullmatch(MODULE, module):
+        return _command(module, f"python -m {module[:60]}", args, "cli")
+    local = module.replace(".", "/") if re.fullmatch(DOTTED, module) else ""
+    for path in (f"{local}.py", f"{local}/__main__.py") if local else ():
+        if command := _imported(path, args, files):  # in its folder, where `-m` looks first
+            return command._replace(name=f"python -m {module[:60]}")
+    return _runner(module.partition(".")[0], args, files)
+
+
+def _code(code: str, args: list[str], files: Files) -> Command | None:
+    modules, parsed = imports(code)
+    if not modules:
+        return None
+    module = chief(modules)
+    command = _command(module, f"python -c ({module[:60]})", args, "library")
+    return command._replace(verified=parsed)
+
+
+def _imported(path: str, args: list[str], files: Files) -> Command | None:
+    """What a script's text imports of memtomem, or which of memtomem's own files it is."""
+    program, name = program_of(path), basename(path)
+    plain = re.fullmatch(r"[\w.-]{1,40}", name)
+    label = program or (f"python {name}" if plain else "python")
+    try:
+        if own := re.fullmatch(r"(.*[/\\]|)memtomem((?:[/\\]\w+)+)\.pyw?", path, re.S):
+            with suppress(OSError):  # else a folder of that name is no package
+                files.read(f"{own[1]}memtomem/__init__.py")
+                module = "memtomem" + re.sub(r"[/\\]", ".", own[2])
+                return _command(module.removesuffix(".__main__"), label, args, "cli")
+        modules, parsed = imports(files.read(path))
+    except OSError:
+        return None
+    if not modules:
+        return None
+    command = _command(chief(modules), label, args, "library", program or (plain and name) or "mm")
+    return command._replace(verified=parsed and files.trusted(path))
+
+
+def _unverified(path: str, args: list[str], files: Files) -> Command | None:
+    """One of memtomem's programs by its name alone, where its text proves nothing."""
+    if not (program := program_of(path)):
+        return None
+    try:
+        if imports(files.read(path))[1] and files.trusted(path):
+            return None  # it was read to its end, and is another program
+    except OSError:
+        pass
+    return _command(f"memtomem.{PROGRAMS[program]}", program, args, "cli")._replace(verified=False)
+
+
+def _command(module: str, label: str, args: list[str], role: str, cli: str = "") -> Command:
+    """The role and name of a module of memtomem's; `cli`: how its command line is called."""
+    package = module.partition(".")[2]
+    if package.partition(".")[0] == "cli":
+        program = cli or (label if label in PROGRAMS else "mm")
+        return _command_line(program, args)
+    if package == "server":
+        return Command("mcp-server", label)
+    return Command("web" if package.partition(".")[0] == "web" else role, label)
+
+
+def _command_line(program: str, args: list[str]) -> Command:
+    words = [arg for arg in args if not arg.startswith("-")]
+    if not words or words[0] not in SUBCOMMANDS:
+        return Command("cli", program, cli=True)
+    asks = words[0] == "web" and {"status", "stop"} & set(words)
+    return Command("cli" if asks else ROLES.get(words[0], "cli"), f"{program} {words[0]}", cli=True)
+
+
+# ---- runners ------------------------------------------------------------------------------------
+
+
+def _runner(runner: str, args: list[str], files: Files) -> Command | None:
+    """What a known runner is given to run.
+
+    A word behind no option is what runs, and all behind it is its own. A word behind an option may
+    be that option's value: it counts only where it can hardly be one.
+    """
+    runner = runner.lower().rstrip("0123456789.-")
+    if runner not in RUNNERS:
+        return None
+    perhaps, before = [], ""
+    for at, arg in enumerate(args):
+        rest = args[at + 1 :]
+        if module := _dash_m(runner, arg, rest):
+            return _module(module, rest[arg in ("-m", "--module") :], files)
+        if arg.startswith("-"):
+            pass
+        elif before.startswith("-") and before != "--" and "=" not in before:
+            perhaps.append((arg, rest))
+        elif arg not in RUN or before:
+            if command := _given(runner, arg, rest, files):
+                return command
+            break
+        before = arg
+    found = (_perhaps(runner, word, rest, files) for word, rest in perhaps)
+    return next(filter(None, found), None)
+
+
+def _dash_m(runner: str, arg: str, rest: list[str]) -> str:
+    """The module that a runner is given by `-m`, or ''; application servers mean other things."""
+    if runner in APP_SERVERS or (arg != "--module" and arg[:2] != "-m"):
+        return ""
+    module = "".join(rest[:1]) if arg in ("-m", "--module") else arg[2:]
+    return module if re.fullmatch(DOTTED, module) and not module.endswith(".py") else ""
+
+
+def _given(runner: str, word: str, args: list[str], files: Files) -> Command | None:
+    """What a runner's word names: `module:application`, a module, or a file."""
+    split = re.fullmatch(APPLICATION, word, re.S)
+    target, attribute = (split[1], split[2]) if split else (word, "")
+    served = runner in APP_SERVERS
+    dotted = re.fullmatch(DOTTED, target) and not target.endswith(".py")
+    if dotted and (served or attribute):
+        if not (command := _module(target, args, files)):
+            return None
+        name = f"{runner} {target[:60]}" + (f":{attribute[:40]}" if attribute else "")
+        role = "web" if served and re.fullmatch(MODULE, target) else command.role
+        return Command(role, name, command.verified)
+    if dotted and target.startswith("memtomem."):
+        return _module(target, args, files)
+    command = None if served else _script(target, args, files)
+    # A folder may bear the name of memtomem's command line, but nobody runs that without a word.
+    named = command and (command.verified or command.name not in PROGRAMS or not command.cli)
+    return command if named else None
+
+
+def _perhaps(runner: str, word: str, rest: list[str], files: Files) -> Command | None:
+    """A word behind an option, unless it is that option's value."""
+    command = _given(runner, word, rest, files)
+    plain = re.fullmatch(MODULE, word) or not (command and command.verified)
+    if command is None or re.fullmatch(APPLICATION, word, re.S) or not plain:
+        return command
+    after = [arg for arg in rest if not arg.startswith("-")][:1]
+    return None if set(after) - SUBCOMMANDS or "-m" in rest else command

@@ -1,0 +1,150 @@
+"""What only Linux has: a fast sieve over /proc, its namespaces, hidepid, cgroups and threads.
+
+For speed: psutil reads a second file of each process, to tell it from a later one of the same PID,
+and its open_files() also stats every file and reads its position, which doubles the time of the
+whole and can hang on a dead network file system.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+
+from mm_preflight.argv import basename, is_python, is_shell
+from mm_preflight.database import read_bounded
+from mm_preflight.records import Database, Unknown
+
+INITIAL_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO, include/linux/proc_ns.h
+GONE = (errno.ENOENT, errno.ESRCH)
+DELETED = " (deleted)"
+HIDDEN = -1
+
+
+def require_own_table() -> None:
+    """/proc may be empty, or another PID namespace's, where this PID is someone else."""
+    try:
+        with open("/proc/self/status", "rb") as file:
+            fields = dict(line.split(b":", 1) for line in file if b":" in line)
+    except OSError:
+        raise Unknown("/proc is not mounted or cannot be read; mount it") from None
+    if fields.get(b"NSpid", fields.get(b"Pid", b"")).split() != [str(os.getpid()).encode()]:
+        raise Unknown("/proc shows another PID namespace; mount this one's own /proc")
+
+
+def sift(pid: int, database: Database) -> int:
+    """The thread by which a process is to be looked at; 0: it has nothing to do with memtomem;
+    HIDDEN: it is no Python, and hides from this user what it has open.
+
+    The thread is the process's own ID, unless its leader ended while others run.
+    """
+    try:
+        program = basename(os.readlink(f"/proc/{pid}/exe")).removesuffix(DELETED)
+    except OSError as error:
+        if error.errno in GONE:  # a kernel thread, a zombie, or a process without its leader
+            return _live_thread(pid)
+        return _sift_hidden(pid, database)
+    if is_python(program) or is_shell(program) or holds_database(pid, database) is not False:
+        return pid
+    return 0
+
+
+def _sift_hidden(pid: int, database: Database) -> int:
+    """The same for a process whose program is hidden: its argv is not."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb", buffering=0) as file:
+            first = file.read(4096).partition(b"\0")[0].decode("utf-8", "replace")
+        own = os.stat(f"/proc/{pid}").st_uid in database.owners
+    except OSError as error:
+        return 0 if error.errno in GONE else pid
+    if own or is_python(first) or is_shell(first) or first.endswith(":"):
+        return pid
+    return HIDDEN if first else 0  # without an argv, it is a kernel thread
+
+
+def _live_thread(pid: int) -> int:
+    """A thread that still runs where the leader of its process has ended, or 0."""
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return 0
+    for thread in threads[: 8 if len(threads) > 1 else 0]:
+        try:
+            os.readlink(f"/proc/{thread}/exe")
+            return int(thread)
+        except OSError:
+            continue
+    return 0
+
+
+def process_of(thread: int) -> int:
+    """The process that a thread belongs to: its own ID, but where its leader ended."""
+    with open(f"/proc/{thread}/status", "rb") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith(b"Tgid:"))
+
+
+def holds_database(pid: int, database: Database) -> bool | None:
+    """Whether a process has the database, its -wal or its -shm open; None if that is hidden."""
+    folder = f"/proc/{pid}/fd/"
+    try:
+        files = os.listdir(folder)
+    except OSError as error:
+        return False if error.errno in GONE else None
+    holds: bool | None = False
+    for file in files:
+        try:
+            path = os.readlink(folder + file)
+            near = path.removesuffix(DELETED).lower().endswith(database.names)
+            if near or (database.linked and path[0] == "/"):
+                if path.endswith(DELETED) and path.removesuffix(DELETED) in database.paths:
+                    return True
+                info = os.stat(folder + file)
+                if (info.st_dev, info.st_ino) in database.ids:
+                    return True
+        except OSError as error:
+            if error.errno not in (*GONE, errno.ENAMETOOLONG):  # not: closed meanwhile
+                holds = None
+    return holds
+
+
+def require_same_files(pid: int) -> None:
+    """Raise OSError where a path of the process is another mount namespace's or root's."""
+    for view in ("ns/mnt", "root"):
+        try:
+            same = os.path.samefile(f"/proc/{pid}/{view}", f"/proc/self/{view}")
+        except OSError:
+            continue  # hidden: another user's, who is most likely in the same
+        if not same:
+            raise OSError("it sees other files")
+
+
+def blind_spots(known: set[int]) -> list[str]:
+    """What cannot be seen from here, as keys of BLIND_SPOTS."""
+    spots = [] if 1 in known else ["other-users-hidden"]
+    if "microsoft" in os.uname().release.lower():
+        spots.append("wsl")
+    elif os.stat("/proc/self/ns/pid").st_ino != INITIAL_PID_NAMESPACE:
+        spots.append("container")
+    return spots
+
+
+def stop_command(pid: int) -> str:
+    """The command that stops the container or the systemd service of a process, or ''.
+
+    A service counts where its group holds the process and its children alone: a login, a scheduler
+    or a desktop runs other things too. "?" is a service whose name is not to be pasted.
+    """
+    try:
+        groups, own = (read_bounded(f"/proc/{each}/cgroup").decode() for each in (pid, "self"))
+    except (OSError, ValueError):
+        return ""
+    if groups == own:
+        return ""
+    if match := re.search(r"(docker|libpod)[-/]([0-9a-f]{12})[0-9a-f]{52}", groups):
+        return f"{'podman' if match[1] == 'libpod' else 'docker'} stop {match[2]}"
+    match = re.search(r"/([^/\n]+\.service)$", groups, re.M)
+    if not match or re.match(r"(ssh|cron|at)d?\b|dbus|docker|containerd|gdm|app-|org\.", match[1]):
+        return ""
+    if not re.fullmatch(r"[\w.@:][\w.@:-]*", match[1], re.A):
+        return "?"
+    return f"{'systemctl --user' if '/user@' in groups else 'sudo systemctl'} stop {match[1]}"

@@ -1,0 +1,67 @@
+"""What the rooms hand each other: plain records, and nothing of a platform.
+
+collections.namedtuple, because dataclasses and typing take a tenth of the whole run to import.
+"""
+
+from __future__ import annotations
+
+from collections import namedtuple
+
+EXIT_CODES = {
+    0: "clear: no live mm process; go on",
+    1: "live: refused, at least one mm process is alive",
+    2: "unknown: refused, the answer could not be had",
+    130: "interrupted with Ctrl-C",
+}
+REPORT = "https://github.com/memtomem/mm-preflight/issues/new/choose"
+VERDICTS = ("clear", "live", "unknown")  # by exit status
+BLIND_SPOTS = {
+    "other-users-hidden": "Processes of other users are hidden from you; run this with sudo to see "
+    "them.",
+    "container": "This is a container: processes of its host and of other containers are not seen.",
+    "wsl": "This is WSL: processes on the Windows side are not seen.",
+    "open-files": "Windows does not tell which programs have the database open: a notebook or a "
+    "SQLite shell is not seen.",
+}
+
+
+class Unknown(Exception):
+    """The answer cannot be had; the message says why and names the remedy."""
+
+
+# What an argv runs. `role` (the JSON's) and `name` (what people see, without arguments) are str.
+# `verified`: its text was read and says so. `cli`: through memtomem's own command line.
+Command = namedtuple("Command", "role name verified cli", defaults=(True, False))
+
+# How a judge reads the script of one process. `read`: path -> bytes, OSError if it cannot be read;
+# `trusted`: path -> bool, whether no other user could have put there what is read now.
+Files = namedtuple("Files", "read trusted")
+
+# memtomem's database. Of the file, its -wal and its -shm: `paths` (resolved), `names` (how a path
+# to one can end, lower case), `ids` (device and inode). `linked`: it has hard links, so any name
+# may lead to it. `owners`: user IDs, the file's and the check's; empty on Windows.
+Database = namedtuple("Database", "path paths names ids linked owners")
+
+# One process as it was looked at. `argv`, `holds` (has the database open): None is hidden.
+# `python`: its program is Python. `command`: what it runs, None if that is not memtomem. `ours`:
+# it is of one of the users who count.
+Seen = namedtuple("Seen", "process argv python holds command ours", defaults=(None, True))
+
+# An ancestor. `prompt`: it is a shell that a person types into; `loops`: a shell whose command or
+# script has a loop, so it may start again what ends.
+Ancestor = namedtuple("Ancestor", "pid name argv terminal prompt loops")
+
+# One live instance: the fields of the JSON, then three for --verbose and people: argv, its age in
+# seconds, and whether the client that started it started this check too. All text is visible().
+Row = namedtuple(
+    "Row",
+    "pid pids role command evidence verified user started started_by terminal stop argv age within",
+)
+
+# One look at the process table: the fields of the JSON (`processes`, `other_users`: lists of Row),
+# and `again`: whether another look may tell more.
+Result = namedtuple(
+    "Result",
+    "verdict reason database examined uninspected other_users blind_spots processes again",
+    defaults=(None, None, 0, 0, (), (), (), True),
+)

@@ -1,0 +1,139 @@
+"""What the check prints, for people and as JSON. Pure."""
+
+from __future__ import annotations
+
+import os
+
+from mm_preflight.records import BLIND_SPOTS, Result, Row
+
+TYPE_CHECKING = False  # typing takes 4 ms to import
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def visible(text: str, limit: int = 1000) -> str:
+    """Text of another process, safe for a terminal: what is not printable is escaped."""
+    text = text if len(text) <= limit else text[: limit - 1] + "…"
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def as_json(result: Result, verbose: bool) -> str:
+    """The one object of --json, ASCII; shape and meaning on the reference page."""
+    import json
+
+    names = Row._fields[: Row._fields.index("stop") + 1 + verbose]  # argv stands behind it
+    shown = {
+        name: [dict(zip(names, row, strict=False)) for row in getattr(result, name)]
+        for name in ("other_users", "processes")
+    }
+    fields = {"schema_version": 1, **result._asdict(), **shown}
+    del fields["again"]
+    return json.dumps(fields, indent=2)
+
+
+def as_text(result: Result, verbose: bool) -> str:
+    """The report for people: at most 80 columns, but for long paths and --verbose."""
+    if result.verdict == "unknown":
+        cause, _, remedy = (result.reason or "").partition("; ")
+        lines = wrap(f"mm-preflight: unknown, refused: {cause}") + wrap(remedy, "  ")
+    elif result.verdict == "clear":
+        part = f", {result.uninspected} of them only in part" if result.uninspected else ""
+        lines = [f"mm-preflight: clear, no live mm process ({result.examined} examined{part})"]
+    else:
+        one = len(result.processes) == 1
+        noun = "1 mm process is" if one else f"{len(result.processes)} mm processes are"
+        lines = [f"mm-preflight: refused, {noun} alive", "", *_table(result.processes, verbose), ""]
+        lines += wrap(
+            f"While {'it' if one else 'one of these'} runs, `mm embedding-reset` leaves vectors of "
+            "two models in one database, and nothing tells them apart afterwards."
+        )
+        lines.append(f"Stop {'it' if one else 'them'}, then run this again.")
+        for name in sorted({row.started_by["name"] for row in result.processes if row.within}):
+            lines += wrap(
+                f"{name} started this check too: from inside it, it can never come clear. Quit "
+                f"{name}, and run mm-preflight from a plain terminal."
+            )
+    if result.other_users:
+        lines += ["", "Of other users, and not counted:", *_table(result.other_users, verbose)]
+    for spot in result.blind_spots:
+        lines += wrap(f"note: {BLIND_SPOTS[spot]}")
+    if verbose and result.database:
+        lines += ["", f"database: {result.database}"]
+    return "\n".join(lines)
+
+
+def _table(rows: list[Row], verbose: bool) -> list[str]:
+    width = max(len(_what(row)) for row in rows)
+    lines = [f"  {'PID':<8} {'WHAT':<{width}}  SINCE       STARTED BY"]
+    for row in rows:
+        lines.append(_line(row, width))
+        lines += wrap(f"stop it: {row.stop}", " " * 11)
+        if not row.verified:
+            lines += wrap(
+                "not verified: what it runs could not be read, so it may be another program",
+                " " * 11,
+            )
+        if verbose:
+            lines.append(f"{'':11}evidence: {', '.join(row.evidence)}")
+            lines.append(f"{'':11}argv: {' '.join(arg[:200] for arg in row.argv)}")
+    return lines
+
+
+def _what(row: Row) -> str:
+    if row.role == "mcp-server":
+        return "MCP server"
+    text = f"{row.command}, database open" if row.role == "database" else row.command
+    return visible(text, 32)
+
+
+def _line(row: Row, width: int) -> str:
+    starter, place = row.started_by, (row.terminal or "").removeprefix("/dev/")
+    by = f"{starter['name']} ({starter['pid']})" if starter else "-"
+    if place:
+        by = f"{starter['name']}, in {place}" if starter else f"in {place}"
+    return f"  {row.pid:<8} {_what(row):<{width}}  {_since(row.age):<10}  {by}"[:80].rstrip()
+
+
+def _since(age: float | None) -> str:
+    for seconds, unit in ((86400, "days"), (3600, "h"), (60, "min"), (1, "s")):
+        if age is not None and (age >= 2 * seconds or unit == "s"):
+            return f"{age / seconds:.0f} {unit} ago"
+    return "?"
+
+
+def wrap(text: str, indent: str = "") -> list[str]:
+    """Lines of at most 80 columns."""
+    from textwrap import TextWrapper
+
+    wrapper = TextWrapper(80, indent, indent, break_long_words=False, break_on_hyphens=False)
+    return wrapper.wrap(text)
+
+
+def waiting(result: Result, size: tuple[int, int], clear_seconds: float) -> list[str]:
+    """What is still being waited for, in lines that fit a terminal of (columns, rows)."""
+    columns, rows = size
+    width = max((len(_what(row)) for row in result.processes), default=0)
+    lines = [f"waiting for{_line(row, width)}" for row in result.processes]
+    if result.verdict == "clear":
+        lines = [f"nothing is alive; looking on for {clear_seconds:g} s"]
+    elif result.verdict == "unknown":
+        lines = [f"unknown: {result.reason}"]
+    room = max(1, (rows or 24) - 3)
+    if len(lines) > room:
+        lines[room:] = [f"... and {len(lines) - room} more"]
+    # A line that wraps would not be wiped; in ASCII each character is one column wide.
+    lines = [line.encode("ascii", "backslashreplace").decode() for line in lines]
+    return [line[: (columns or 80) - 1] for line in lines]
+
+
+def write(stream: Any, text: str) -> None:
+    """Print to a stream of any encoding. Raises OSError if it does not arrive."""
+    if stream is None:  # closed by who started this; the exit status still answers
+        return
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    try:
+        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # for the flush at exit
+        raise

@@ -1,0 +1,44 @@
+"""What only Windows has: accounts known by their SID, and a python.exe that starts another.
+
+Elsewhere in the house: judge reads memtomem's launchers (mm.exe with its script inside), argv
+reads cmd and PowerShell, advice says taskkill. Which programs have the database open is not asked:
+psutil's open_files() can hang there.
+"""
+
+from __future__ import annotations
+
+import ctypes
+
+from mm_preflight.records import Database
+
+LOCAL_SYSTEM = 22  # WinLocalSystemSid, winnt.h
+
+
+def holds_database(pid: int, database: Database) -> bool:
+    """Not asked; the blind spot "open-files" says so."""
+    return False
+
+
+def blind_spots(known: set[int]) -> list[str]:
+    """What cannot be seen from here, as keys of BLIND_SPOTS."""
+    return ["open-files"]
+
+
+def system_account() -> str:
+    """DOMAIN\\name of the account S-1-5-18, whose name is in the language of the system.
+
+    Raises OSError where it cannot be looked up.
+    """
+    api = ctypes.WinDLL("advapi32", use_last_error=True)  # type: ignore[attr-defined]
+    sid, size = ctypes.create_string_buffer(68), ctypes.c_ulong(68)
+    if not api.CreateWellKnownSid(LOCAL_SYSTEM, None, sid, ctypes.byref(size)):
+        raise ctypes.WinError(ctypes.get_last_error())  # type: ignore[attr-defined]
+    name, domain = ctypes.create_unicode_buffer(256), ctypes.create_unicode_buffer(256)
+    lengths = ctypes.c_ulong(256), ctypes.c_ulong(256)
+    found = api.LookupAccountSidW(
+        None, sid, name, ctypes.byref(lengths[0]), domain, ctypes.byref(lengths[1]),
+        ctypes.byref(ctypes.c_ulong()),
+    )  # fmt: skip
+    if not found:
+        raise ctypes.WinError(ctypes.get_last_error())  # type: ignore[attr-defined]
+    return f"{domain.value}\\{name.value}"

@@ -1,0 +1,478 @@
+"""How to stop what is alive: the words over a table, and each really followed.
+
+Below a supervisor, a loop or a client, what is only killed comes back. So each kind is started for
+real, its advice is followed to the letter, and three seconds later nothing of it may be alive.
+"""
+
+import contextlib
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from mm_preflight.advice import Case, origin, stop
+from mm_preflight.records import Ancestor, Command
+from real import apart, real
+from support import free_port, linux, posix, until
+
+__all__ = ["real"]  # the fixture
+
+
+def ancestor(line: str, pid: int, terminal: str | None = None, loops: bool = False) -> Ancestor:
+    """An ancestor by its command line; its name is that of its program."""
+    argv = shlex.split(line, posix="\\" not in line)
+    program = re.split(r"[/\\]", argv[0])[-1].removeprefix("-")
+    prompt = program in ("zsh", "bash", "fish", "cmd.exe", "powershell.exe") and (
+        len(argv) == 1 or "-noexit" in argv or "--init-file" in argv
+    )
+    return Ancestor(pid, program, argv, terminal, prompt, loops)
+
+
+SERVER = Command("mcp-server", "memtomem-server")
+WEB = Command("web", "mm web", cli=True)
+SHELL = Command("shell", "mm shell", cli=True)
+INDEX = Command("index", "mm index", cli=True)
+LIBRARY = Command("library", "python app.py")
+TTY = "/dev/pts/3"
+
+
+def advice(command, *lines, terminal=None, windows=False, unit="", gone=True, **more) -> str:
+    """The advice for process 7 whose ancestors, nearest first, have these command lines."""
+    ancestors = [
+        line if isinstance(line, Ancestor) else ancestor(line, 100 + at, terminal)
+        for at, line in enumerate(lines)
+    ]
+    case = {"owner": "", "admin": False, "suspended": False} | more
+    found = origin(ancestors, terminal, gone)
+    return stop(Case(command, 7, found, unit, windows=windows, **case))
+
+
+GONE = "its client is gone, so nothing starts it again"
+LOOPS = "the first is the bash that would start it again"
+TASKKILL = "taskkill /PID 7 /T /F"
+USER_MANAGER = Ancestor(900, "systemd", ["systemd", "--user"], None, False, False)
+INIT = Ancestor(1, "systemd", ["/sbin/init"], None, False, False)
+AGAIN = "it starts the server again if you only kill it"
+WORDS = {
+    "client": ((SERVER, "cursor", INIT), {}, f"quit Cursor (pid 100); {AGAIN}"),
+    "client-through-uvx": (
+        (SERVER, "uvx memtomem", "claude", INIT),
+        {},
+        f"quit Claude (pid 101); {AGAIN}",
+    ),
+    "client-helper": (
+        (SERVER, "cursor --type=utility", "cursor", INIT),
+        {},
+        f"quit Cursor (pid 101); {AGAIN}",
+    ),
+    "client-that-indexes": (
+        (INDEX, "sh -c mm", "claude", INIT),
+        {},
+        "quit Claude (pid 101); it indexes after each edit",
+    ),
+    "client-in-node": (
+        (SERVER, "node /usr/bin/gemini", INIT),
+        {},
+        f"quit Gemini CLI (pid 100); {AGAIN}",
+    ),
+    "client-nobody-knows": (
+        (SERVER, "/opt/agent --serve", INIT),
+        {},
+        f"quit agent (pid 100); {AGAIN}",
+    ),
+    "typed-in-vs-code": (
+        (WEB, "zsh", "code --type=ptyHost", "code", INIT),
+        {},
+        "mm web stop, or kill 7",
+    ),
+    "typed-server-in-vs-code": (
+        (SERVER, "bash --init-file /x/y.sh", "code", INIT),
+        {"terminal": TTY},
+        "Ctrl-C in pts/3, or kill 7",
+    ),
+    "typed-on-windows": (
+        (SERVER, r"C:\x\powershell.exe -noexit -command x", r"C:\x\Code.exe"),
+        {"windows": True},
+        TASKKILL,
+    ),
+    "explorer": ((SERVER, r"C:\Windows\explorer.exe"), {"windows": True}, TASKKILL),
+    "orphan": ((SERVER, INIT), {}, f"kill 7   ({GONE})"),
+    "orphan-library": (
+        (LIBRARY, INIT),
+        {},
+        "kill 7   (its parent is gone, so nothing starts it again)",
+    ),
+    "orphan-on-windows": ((SERVER,), {"windows": True}, f"{TASKKILL}   ({GONE})"),
+    "orphan-of-a-user-manager": ((SERVER, USER_MANAGER, INIT), {}, f"kill 7   ({GONE})"),
+    "first-in-a-container": ((SERVER,), {"gone": False}, "kill 7"),
+    "in-a-container": (
+        (SERVER, Ancestor(1, "tini", ["tini", "--", "x"], None, False, False)),
+        {},
+        "kill 7",
+    ),
+    "service": (
+        (SERVER, INIT),
+        {"unit": "systemctl --user stop mm.service"},
+        "systemctl --user stop mm.service   (if you only kill it, it may be started again)",
+    ),
+    "service-of-a-strange-name": (
+        (SERVER, INIT),
+        {"unit": "?"},
+        "stop the systemd service that runs it; systemctl status 7 names it",
+    ),
+    "service-of-its-terminal": (
+        (SERVER, "bash", "xterm", INIT),
+        {"unit": "sudo systemctl stop x.service", "terminal": TTY},
+        "Ctrl-C in pts/3, or kill 7",
+    ),
+    "docker": (
+        (SERVER, "tini -- memtomem-server", INIT),
+        {"unit": "docker stop abc"},
+        "docker stop abc",
+    ),
+    "supervisord": (
+        (SERVER, "python /usr/bin/supervisord -n", INIT),
+        {},
+        "supervisorctl stop NAME   (supervisorctl status tells its NAME; "
+        "if you only kill it, supervisord (pid 100) starts it again)",
+    ),
+    "loop": (
+        (SERVER, ancestor("bash run.sh", 100, None, True), INIT),
+        {},
+        f"kill 100 7   ({LOOPS})",
+    ),
+    "script": ((SERVER, "bash run.sh", INIT), {}, "kill 7"),
+    "background-loop": (
+        (SERVER, "bash", "bash", "sshd", INIT),
+        {"terminal": TTY},
+        f"kill 100 7   ({LOOPS})",
+    ),
+    "shell": ((SHELL, "bash", INIT), {"terminal": TTY}, "type quit in pts/3"),
+    "index": (
+        (INDEX, "zsh", INIT),
+        {"terminal": TTY},
+        "let it finish, or Ctrl-C in pts/3, or kill 7",
+    ),
+    "tmux": (
+        (LIBRARY, Ancestor(100, "tmux: server", ["tmux"], None, False, False), INIT),
+        {"terminal": TTY},
+        "Ctrl-C in pts/3, or kill 7",
+    ),
+    "desktop": ((LIBRARY, "gnome-shell", INIT), {}, "kill 7"),
+    "program": (
+        (LIBRARY, "/usr/bin/keeper", INIT),
+        {},
+        "kill 7   (if it comes back, end keeper (pid 100) first)",
+    ),
+    "suspended": (
+        (LIBRARY, "bash", INIT),
+        {"suspended": True},
+        "kill 7; it is suspended: wake it first (fg, or kill -CONT 7)",
+    ),
+    "another-user": (
+        (LIBRARY, "bash", INIT),
+        {"owner": "ben"},
+        "kill 7 (it belongs to ben: ask them, or use sudo)",
+    ),
+    "another-user-as-root": (
+        (LIBRARY, "bash", INIT),
+        {"owner": "ben", "admin": True},
+        "kill 7 (it belongs to ben)",
+    ),
+    "another-user-on-windows": (
+        (LIBRARY, "cmd.exe"),
+        {"owner": "B\\ben", "windows": True},
+        f"{TASKKILL} (it belongs to B\\ben: ask them, or use an administrator's terminal)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WORDS)
+def test_words(name):
+    given, settings, expected = WORDS[name]
+    assert advice(*given, **settings) == expected
+
+
+def test_sudo_s_own_terminal_is_not_the_person_s():
+    """Since 1.9.14 sudo gives what it runs a terminal of its own."""
+    inner = ancestor("sudo mm shell", 100, "/dev/pts/8")
+    outer = ancestor("sudo mm shell", 101, TTY)
+    assert advice(SHELL, inner, outer, "bash", terminal="/dev/pts/8") == "type quit in pts/3"
+
+
+def test_a_chain_of_a_thousand_ancestors():
+    chain = [ancestor("python deeper.py", 100 + at) for at in range(1000)]
+    assert advice(SERVER, *chain, "cursor", INIT).startswith("quit Cursor")
+
+
+# ---- followed to the letter ---------------------------------------------------------------------
+
+AFTER = 3.0  # seconds; a client or a supervisor starts again within one or two
+
+
+@pytest.fixture
+def marked(home, stand_in):
+    """Every live process that has the home of this test in its arguments or its environment."""
+
+    def marked() -> list[psutil.Process]:
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                mine = str(home) in " ".join(process.cmdline())
+                if mine and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+        return found
+
+    yield marked
+    for process in marked():
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+
+
+@pytest.fixture
+def advised(preflight, marked, home):
+    """The one row about a process of this test, once it is alive; and whether one still is."""
+
+    def rows() -> list[dict]:
+        mine = {process.pid for process in marked()}
+        return preflight("--json").of(*mine) if mine else []
+
+    def advised() -> dict:
+        [row] = until(rows, "a live process")
+        return row
+
+    def gone() -> bool:
+        time.sleep(AFTER)
+        return rows() == []
+
+    advised.gone = gone
+    return advised
+
+
+def follow(words: str, env: dict[str, str] | None = None) -> None:
+    """Run the command that stands first, as a person would paste it."""
+    command = re.split(r"   |; |, or ", words)[0]
+    subprocess.run(command, shell=True, check=True, env=env, timeout=30, capture_output=True)
+
+
+@pytest.fixture
+def server(stand_in, home):
+    """An argv of the stand-in's MCP server that tells it from others'."""
+    return [stand_in.program("memtomem-server"), f"--home={home}"]
+
+
+@posix
+def test_loop_in_a_script(start, server, advised, home):
+    script = home / "keep.sh"
+    script.write_text(f"while :; do {shlex.join(server)}; sleep 0.2; done\n")
+    start("sh", script)
+    row = advised()
+    assert row["stop"].startswith("kill ")
+    assert len(row["pids"]) == 1
+    follow(row["stop"])
+    assert advised.gone()
+
+
+@posix
+def test_loop_in_a_command(start, server, advised):
+    start("sh", "-c", f"while :; do {shlex.join(server)}; sleep 0.2; done")
+    follow(advised()["stop"])
+    assert advised.gone()
+
+
+@linux
+def test_loop_in_the_background_of_a_terminal(server, advised, home, tmux):
+    tmux("bash --norc")
+    tmux.types(f"(while :; do {shlex.join(server)}; sleep 0.2; done) &")
+    follow(advised()["stop"])
+    assert advised.gone()
+
+
+@pytest.fixture
+def tmux(home, stand_in):
+    """A tmux of this test's own."""
+    if not shutil.which("tmux"):
+        pytest.skip("tmux is not installed")
+    socket = home / "tmux"
+    base = ["tmux", "-S", str(socket), "-f", "/dev/null"]
+    env = {"HOME": str(home), "PATH": f"{stand_in.bin}:{os.environ['PATH']}", "TERM": "xterm"}
+
+    def tmux(command: str) -> None:
+        subprocess.run([*base, "new-session", "-d", command], env=env, check=True)
+
+    tmux.types = lambda text: subprocess.run(
+        [*base, "send-keys", text, "Enter"], env=env, check=True
+    )
+    tmux.press = lambda key: subprocess.run([*base, "send-keys", key], env=env, check=True)
+    yield tmux
+    subprocess.run([*base, "kill-server"], env=env, capture_output=True)
+
+
+@linux
+@pytest.mark.parametrize("typed", [True, False], ids=["typed", "as-its-command"])
+def test_tmux(server, advised, tmux, typed):
+    """It gave the process its terminal, and started nothing: nobody is told to quit it."""
+    tmux("bash --norc" if typed else shlex.join(server))
+    if typed:
+        tmux.types(shlex.join(server))
+    row = advised()
+    place = (row["terminal"] or "").removeprefix("/dev/")
+    if place:  # psutil does not tell it on every platform
+        assert row["stop"] == f"Ctrl-C in {place}, or kill {row['pid']}"
+    assert "tmux" not in row["stop"]
+    tmux.press("C-c") if place else follow(row["stop"])
+    assert advised.gone()
+
+
+@posix
+def test_orphan(server, advised, start):
+    """Its client crashed: ending the server itself is enough."""
+    start("sh", "-c", f"{shlex.join(server)} & exit")
+    row = until(lambda: (row := advised())["started_by"] is None and row, "the orphan")
+    assert row["stop"].startswith(f"kill {row['pid']}")
+    follow(row["stop"])
+    assert advised.gone()
+
+
+CLIENT = """
+while ! [ -e quit ]; do
+  "$@" & child=$!
+  trap 'touch quit; kill $child; exit' TERM
+  wait $child
+done
+"""
+
+
+@posix
+def test_client_that_restarts_its_server(server, advised, start, shell_as):
+    start("cursor", "run", *server, **shell_as("cursor", "run", CLIENT))
+    row = advised()
+    assert row["started_by"]["name"] == "Cursor"
+    os.kill(row["pid"], signal.SIGTERM)  # what is not advised
+    again = until(lambda: (now := advised())["pid"] != row["pid"] and now, "the restart")
+    client = int(re.search(r"quit Cursor \(pid (\d+)\)", again["stop"])[1])
+    os.kill(client, signal.SIGTERM)
+    assert advised.gone()
+
+
+BIN = Path(sys.executable).parent
+SUPERVISORD = """
+[supervisord]
+nodaemon=true
+logfile=/dev/null
+logfile_maxbytes=0
+pidfile={home}/supervisord.pid
+[unix_http_server]
+file={home}/supervisor.sock
+[supervisorctl]
+serverurl=unix://{home}/supervisor.sock
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
+[program:brain]
+command={command}
+"""
+
+
+@linux
+def test_supervisord(server, advised, start, home):
+    conf = home / "supervisord.conf"
+    conf.write_text(SUPERVISORD.format(home=home, command=shlex.join(server)))
+    start(BIN / "supervisord", "-c", conf, ready=False)
+    row = advised()
+    assert row["started_by"]["name"] == "supervisord"
+    words = r"(supervisorctl stop) NAME   \((supervisorctl status) tells its NAME; .*\)"
+    stops, tells = re.match(words, row["stop"]).groups()
+    run = [BIN / "supervisorctl", "-c", conf]
+
+    def listed() -> list[str]:  # a name stands there with its PID after a second
+        done = subprocess.run([*run, tells.split()[1]], capture_output=True, text=True)
+        return re.findall(rf"^(\w+) .*pid {row['pid']},", done.stdout, re.M)
+
+    [name] = until(listed, "its name")
+    subprocess.run([*run, stops.split()[1], name], check=True, capture_output=True)
+    assert advised.gone()
+
+
+CIRCUS = """
+[circus]
+endpoint = ipc://{home}/endpoint
+pubsub_endpoint = ipc://{home}/pubsub
+stats_endpoint = ipc://{home}/stats
+[watcher:brain]
+cmd = {command}
+"""
+
+
+@linux
+def test_circus(server, advised, start, home):
+    conf = home / "circus.ini"
+    conf.write_text(CIRCUS.format(home=home, command=shlex.join(server)))
+    start(BIN / "circusd", conf, ready=False)
+    row = advised()
+    assert row["stop"].startswith("circusctl stop NAME   (circusctl list tells its NAME; ")
+    run = [BIN / "circusctl", "--endpoint", f"ipc://{home}/endpoint"]
+    listing = subprocess.run([*run, "list"], check=True, capture_output=True, text=True).stdout
+    [name] = [word for word in re.findall(r"\w+", listing) if word == "brain"]
+    subprocess.run([*run, "stop", name], check=True, capture_output=True)
+    assert advised.gone()
+
+
+@linux
+@pytest.mark.parametrize("application", ["memtomem.web.app:app", "brains:app"])
+def test_gunicorn(advised, start, home, stand_in, marked, application):
+    """Its master makes new workers; also where it is not told to run memtomem itself."""
+    (home / "brains.py").write_text(
+        "memtomem = __import__('mem' + 'tomem')\n"
+        "connection = memtomem.open_database()\napp = print\n"
+    )
+    options = ["--workers", "2", "--chdir", home, "--bind", f"unix:{home}/socket"]
+    env = {"PYTHONPATH": str(stand_in.library)}
+    master = start(BIN / "gunicorn", *options, application, ready=False, env=env)
+    expected = {each.pid for each in until(lambda: workers(master, 2), "workers")} | {master}
+    row = advised()
+    assert set(row["pids"]) == expected
+    assert row["stop"].split()[:2] == ["kill", str(master)]
+    follow(row["stop"])
+    assert advised.gone()
+    assert not marked()
+
+
+def workers(pid: int, count: int) -> list[psutil.Process]:
+    found = psutil.Process(pid).children()
+    return found if len(found) == count else []
+
+
+@posix
+def test_uvicorn_with_workers(advised, start, home, stand_in, marked):
+    argv = [stand_in.program("uvicorn"), "memtomem.web.app:app", "--workers", "2", f"--x={home}"]
+    start(*argv)
+    start.next_announcement()
+    row = until(lambda: len((row := advised())["pids"]) == 3 and row, "both workers")
+    follow(row["stop"])
+    assert advised.gone()
+    assert not marked()
+
+
+@posix
+def test_real_mm_web_in_the_background(advised, real, home, marked, preflight):
+    env = apart(real, home)
+    (home / ".memtomem" / "memtomem.db").unlink()
+    argv = [real.program("mm"), "web", "-b", "--port", str(free_port())]
+    subprocess.run(argv, env=env, check=True, capture_output=True, timeout=60)
+
+    def mine() -> list[dict]:
+        found = preflight("--json").json["processes"]
+        return [one for one in found if one["role"] == "web" and len(one["evidence"]) == 2]
+
+    [row] = until(mine, "the web UI with its database")
+    assert row["stop"] == f"mm web stop, or kill {row['pid']}"
+    follow(row["stop"], env)
+    time.sleep(AFTER)
+    assert not psutil.pid_exists(row["pid"])

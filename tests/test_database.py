@@ -1,0 +1,181 @@
+"""Which file is memtomem's database: as the real memtomem finds it, over a table."""
+
+import json
+import os
+import subprocess
+
+import pytest
+from mm_preflight.database import database_path
+from mm_preflight.records import Unknown
+from real import real
+
+__all__ = ["real"]  # the fixture
+
+DEFAULT = "~/.memtomem/memtomem.db"
+
+
+def storage(path: object, **more: object) -> str:
+    return json.dumps({"storage": {"sqlite_path": path, **more}})
+
+
+# (environment, {file below ~/.memtomem: text or bytes}); a tuple of pairs keeps the order.
+TAKEN: dict[str, tuple[dict[str, str], dict[str, str]]] = {
+    "nothing": ({}, {}),
+    "field": ({"MEMTOMEM_STORAGE__SQLITE_PATH": "/a.db"}, {}),
+    "field-home": ({"MEMTOMEM_STORAGE__SQLITE_PATH": "~/a.db"}, {}),
+    "field-lower-case": ({"memtomem_storage__sqlite_path": "/a.db"}, {}),
+    "field-twice": (
+        {"MEMTOMEM_STORAGE__SQLITE_PATH": "/a.db", "memtomem_storage__sqlite_path": "/b.db"},
+        {},
+    ),
+    "section": ({"MEMTOMEM_STORAGE": '{"sqlite_path": "/a.db"}'}, {}),
+    "section-lower-case": ({"memtomem_storage": '{"sqlite_path": "/a.db"}'}, {}),
+    "section-key-upper-case": ({"MEMTOMEM_STORAGE": '{"SQLITE_PATH": "/a.db"}'}, {}),
+    "section-key-twice": ({"MEMTOMEM_STORAGE": '{"sqlite_path": "/a", "SQLITE_PATH": "/b"}'}, {}),
+    "section-twice": (
+        {"MEMTOMEM_STORAGE": '{"sqlite_path": "/a.db"}', "memtomem_storage": "{}"},
+        {},
+    ),
+    "section-null": ({"MEMTOMEM_STORAGE": "null"}, {"config.json": storage("/c.db")}),
+    "section-empty": ({"MEMTOMEM_STORAGE": "{}"}, {"config.json": storage("/c.db")}),
+    "section-other": (
+        {"MEMTOMEM_STORAGE": '{"backend": "sqlite"}'},
+        {"config.json": storage("/c.db")},
+    ),
+    "section-before-config": (
+        {"MEMTOMEM_STORAGE": '{"sqlite_path": "/a.db"}'},
+        {"config.json": storage("/c.db"), "config.d/1.json": storage("/d.db")},
+    ),
+    "field-before-section": (
+        {
+            "MEMTOMEM_STORAGE": '{"sqlite_path": "/a.db"}',
+            "MEMTOMEM_STORAGE__SQLITE_PATH": "/b.db",
+        },
+        {"config.json": storage("/c.db")},
+    ),
+    "other-section": ({"MEMTOMEM_EMBEDDING": '{"model": "x"}'}, {"config.json": storage("/c.db")}),
+    "config": ({}, {"config.json": storage("/c.db")}),
+    "config-home": ({}, {"config.json": storage("~/c.db")}),
+    "config-key-upper-case": ({}, {"config.json": json.dumps({"storage": {"SQLITE_PATH": "/c"}})}),
+    "config-twice": (
+        {},
+        {"config.json": '{"storage": {"sqlite_path": "/a", "sqlite_path": "/b"}}'},
+    ),
+    "config-nan": ({}, {"config.json": '{"x": NaN, "storage": {"sqlite_path": "/c.db"}}'}),
+    "config-not-ascii": ({}, {"config.json": storage("/ä/日本.db")}),
+    "config-other-keys": ({}, {"config.json": storage("/c.db", unknown=5)}),
+    "config-without-storage": ({}, {"config.json": '{"search": {}}'}),
+    "fragment": ({}, {"config.d/1.json": storage("/d.db")}),
+    "fragments": (
+        {},
+        {"config.d/1.json": storage("/1.db"), "config.d/2.json": storage("/2.db")},
+    ),
+    "fragment-of-another-ending": ({}, {"config.d/1.json.bak": storage("/d.db")}),
+    "config-before-fragment": (
+        {},
+        {"config.json": storage("/c.db"), "config.d/1.json": storage("/d.db")},
+    ),
+    "config-of-another-section-before-fragment": (
+        {},
+        {"config.json": '{"search": {}}', "config.d/1.json": storage("/d.db")},
+    ),
+}
+# memtomem warns and goes on with its defaults, or does not start: the answer is unknown.
+NOT_TAKEN: dict[str, tuple[dict[str, str], dict[str, str | bytes]]] = {
+    "bom": ({}, {"config.json": "\ufeff" + storage("/c.db")}),
+    "utf-16": ({}, {"config.json": storage("/c.db").encode("utf-16")}),
+    "latin-1": ({}, {"config.json": '{"storage": {"sqlite_path": "/ä"}}'.encode("latin-1")}),
+    "no-json": ({}, {"config.json": "storage: /c.db"}),
+    "empty": ({}, {"config.json": ""}),
+    "null": ({}, {"config.json": "null"}),
+    "list": ({}, {"config.json": "[]"}),
+    "storage-list": ({}, {"config.json": '{"storage": []}'}),
+    "path-number": ({}, {"config.json": storage(5)}),
+    "path-null": ({}, {"config.json": storage(None)}),
+    "other-setting-number": ({}, {"config.json": storage("/c.db", backend=5)}),
+    "fragment-bom": ({}, {"config.d/1.json": "\ufeff" + storage("/d.db")}),
+    "fragment-no-json": ({}, {"config.d/1.json": "{"}),
+    "section-empty-text": ({"MEMTOMEM_STORAGE": ""}, {}),
+    "section-no-json": ({"MEMTOMEM_STORAGE": "{"}, {}),
+    "section-list": ({"MEMTOMEM_STORAGE": "[]"}, {}),
+    "section-path-number": ({"MEMTOMEM_STORAGE": '{"sqlite_path": 5}'}, {}),
+}
+
+# Asks memtomem for every row at once, because importing it takes longer than all the rows.
+ASK = """
+import json, os, sys
+from memtomem.config import Mem2MemConfig, load_config_d, load_config_overrides
+base = dict(os.environ)
+answers = {}
+for name, home, env in json.load(sys.stdin):
+    os.environ.clear()
+    os.environ.update(base)
+    os.environ.update({"HOME": home, "USERPROFILE": home})
+    for variable, value in env.items():
+        os.environ[variable] = value
+    try:
+        config = Mem2MemConfig()
+        load_config_d(config, quiet=True)
+        load_config_overrides(config, migrate=False)
+        answers[name] = str(config.storage.sqlite_path)
+    except Exception as error:
+        answers[name] = None
+print(json.dumps(answers))
+"""
+
+
+@pytest.fixture(scope="module")
+def homes(tmp_path_factory):
+    """A home folder for each row."""
+    homes = {}
+    for name, (_, files) in (TAKEN | NOT_TAKEN).items():
+        homes[name] = tmp_path_factory.mktemp("home")
+        for file, text in files.items():
+            path = homes[name] / ".memtomem" / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return homes
+
+
+@pytest.fixture(scope="module")
+def answers(real, homes):
+    """What the real memtomem says to each row: a path, or None if it does not start."""
+    asked = [(name, str(homes[name]), env) for name, (env, _) in (TAKEN | NOT_TAKEN).items()]
+    env = {name: value for name, value in os.environ.items() if "memtomem" not in name.lower()}
+    done = subprocess.run(
+        [real.python, "-c", ASK], input=json.dumps(asked), env=env, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture
+def configured(homes, monkeypatch):
+    """Give this process the environment of a row."""
+
+    def configured(name: str, env: dict[str, str]) -> None:
+        for variable in list(os.environ):
+            if variable.lower().startswith("memtomem_"):
+                monkeypatch.delenv(variable)
+        monkeypatch.setenv("HOME", str(homes[name]))
+        monkeypatch.setenv("USERPROFILE", str(homes[name]))
+        monkeypatch.delenv("SUDO_UID", raising=False)
+        for variable, value in env.items():
+            monkeypatch.setenv(variable, value)
+
+    return configured
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_database_is_where_memtomem_has_it(name, configured, answers):
+    configured(name, TAKEN[name][0])
+    assert os.path.expanduser(database_path()) == os.path.expanduser(answers[name])
+
+
+@pytest.mark.parametrize("name", NOT_TAKEN)
+def test_what_memtomem_does_not_take_is_unknown(name, configured, answers):
+    """It does not start, or goes on as if the setting were not there."""
+    configured(name, NOT_TAKEN[name][0])
+    assert answers[name] in (None, DEFAULT)
+    with pytest.raises(Unknown, match="--db"):
+        database_path()

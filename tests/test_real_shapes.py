@@ -1,0 +1,107 @@
+"""The real memtomem, however it is launched: named, with its role; and its list of commands."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from mm_preflight.judge import SUBCOMMANDS
+from real import apart, real, subcommands
+from support import PLATFORMS, PROGRAMS, free_port, posix, until, use_platform
+
+__all__ = ["real"]  # the fixture
+
+
+@pytest.fixture(params=PLATFORMS, autouse=True)
+def platform(request, monkeypatch) -> str:
+    return use_platform(request.param, monkeypatch)
+
+
+def test_subcommands_are_those_of_memtomem(real):
+    """An unknown word after `mm` is not shown, so a new subcommand would lose its name."""
+    done = subprocess.run([real.program("mm"), "--help"], capture_output=True, text=True)
+    assert set(subcommands(done.stdout)) == SUBCOMMANDS
+
+
+BOTH, LINE = ["command-line", "database-open"], ["command-line"]
+SERVER = ("mcp-server", LINE)
+# How it is launched: a program of the environment's and its arguments; the role, and the evidence.
+# {port} is a free one; an MCP server does not open the database until its first tool call.
+LAUNCHED = {
+    "mm web": ("mm web --port {port}", "web", BOTH),
+    "mm serve": ("mm serve", *SERVER),
+    "memtomem serve": ("memtomem serve", *SERVER),
+    "memtomem-server": ("memtomem-server", *SERVER),
+    "memtomem-server, http": ("memtomem-server --transport http --port {port}", *SERVER),
+    "python -m memtomem.server": ("python -m memtomem.server", *SERVER),
+    "mm shell": ("mm shell", "shell", BOTH),
+    "memtomem-web": ("memtomem-web --port {port}", "web", BOTH),
+    "uvicorn": ("uvicorn memtomem.web.app:app --port {port}", "web", BOTH),
+    "library": ("python {home}/app.py", "library", BOTH),
+    "link": ("{home}/memory shell", "shell", BOTH),
+    "module": ("python -m memtomem.web.app --port {port}", "web", BOTH),
+    "uvicorn with workers": (
+        "uvicorn memtomem.web.app:app --workers 2 --port {port}",
+        "web",
+        BOTH,
+    ),
+}
+LIBRARY = """
+import time
+from memtomem.config import Mem2MemConfig
+from memtomem.storage.factory import create_storage
+import asyncio
+async def main():
+    storage = create_storage(Mem2MemConfig())
+    await storage.initialize()
+    await asyncio.sleep(600)
+asyncio.run(main())
+"""
+
+
+@pytest.fixture(scope="module")
+def launched(real, tmp_path_factory):
+    """Every row of LAUNCHED, running: its PID by its name, and the home that all share."""
+    home = tmp_path_factory.mktemp("real")
+    (home / ".memtomem").mkdir()
+    (home / ".memtomem" / "config.json").write_text("{}")  # without one, mm shell ends
+    (home / "app.py").write_text(LIBRARY)
+    (home / "memory").symlink_to(real.program("mm"))
+    processes = {}
+    for name, (line, *_) in LAUNCHED.items():
+        argv = line.format(home=home, port=free_port()).split()
+        argv[0] = argv[0] if "/" in argv[0] else real.program(argv[0])
+        env = apart(real, home) | {"_MEMTOMEM_TEST_RUNTIME_DIR": str(home / name / "run")}
+        (home / name).mkdir()
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL}
+        processes[name] = subprocess.Popen(
+            argv, cwd=home, env=env, start_new_session=True, stderr=subprocess.DEVNULL, **pipes
+        )
+    yield home, {name: process.pid for name, process in processes.items()}
+    for process in processes.values():
+        with contextlib.suppress(OSError):
+            os.killpg(process.pid, signal.SIGKILL)
+    for process in processes.values():
+        process.wait()
+        process.stdin.close()
+
+
+@posix
+@pytest.mark.parametrize("name", LAUNCHED)
+def test_real_process_is_named(launched, platform, name):
+    home, pids = launched
+    command, role, evidence = LAUNCHED[name]
+    size = 3 if "--workers 2" in command else 1
+
+    def row() -> dict:
+        argv = [sys.executable, PROGRAMS[platform], "--json"]
+        done = subprocess.run(argv, env={"HOME": str(home)}, capture_output=True, text=True)
+        found = [one for one in json.loads(done.stdout)["processes"] if one["pid"] == pids[name]]
+        whole = found and found[0]["evidence"] == evidence and len(found[0]["pids"]) == size
+        return found[0] if whole else {}
+
+    found = until(row, f"{command} with {evidence}")
+    assert (found["role"], found["verified"]) == (role, True)
