@@ -11,6 +11,7 @@ so its colours are Material's variables: they follow the light/dark toggle.
 import json
 import sys
 from pathlib import Path
+from typing import Any
 from xml.sax.saxutils import escape
 
 ASSETS = Path(__file__).resolve().parent.parent / "docs" / "assets"
@@ -18,14 +19,16 @@ DATA = ASSETS / "measured-mix.json"
 PICTURE = ASSETS / "measured-mix.svg"
 
 WIDTH = 358  # of the text column on a phone, in CSS pixels: there the letters keep their size
-BAR_FROM, BAR_TO = 76, 300
+BAR_FROM, BAR_TO = 96, 282  # room for the widest system fonts on both sides
+FONT = "var(--md-text-font-family, sans-serif)"
 TEXT = "var(--md-default-fg-color, #000)"
 TRACK = "var(--md-default-fg-color--lightest, #ccc)"
-ALL = "var(--md-code-hl-keyword-color, #3f6ec6)"
-FEWER = "var(--md-code-hl-special-color, #db1457)"
+ALL = "var(--mm-new, #1f6f9e)"
+FEWER = "var(--mm-old, #b3261e)"
+PAPER = "var(--md-default-bg-color, #fff)"  # README shows the picture by itself, on any ground
 
 
-def draw(run: dict) -> str:
+def draw(run: dict[str, Any]) -> str:
     half = run["notes"] // 2
     body, y = [], 14
     for number, step in enumerate(run["without_preflight"], 1):
@@ -40,7 +43,8 @@ def draw(run: dict) -> str:
             '<title id="measured-title">Notes found by meaning, memtomem'
             f" {escape(run['memtomem'])}</title>",
             f'<desc id="measured-desc">{escape(" ".join(in_words(run, half)))}</desc>',
-            f'<g font-family="inherit" font-size="12.5" fill="{TEXT}">',
+            f'<rect width="{WIDTH}" height="{y - 24}" fill="{PAPER}"/>',
+            f'<g font-family="{FONT}" font-size="12" fill="{TEXT}">',
             *body,
             "</g>",
             "</svg>",
@@ -69,7 +73,7 @@ def text(x: int, y: int, words: str, weight: str = "normal") -> str:
     return f'<text x="{x}" y="{y}" font-weight="{weight}">{escape(words)}</text>'
 
 
-def in_words(run: dict, half: int) -> list[str]:
+def in_words(run: dict[str, Any], half: int) -> list[str]:
     """The chart for those who hear the page."""
     return [
         f"{number}. {step['label']}: {step['found_first']} of {half} of the first half found, "

@@ -37,9 +37,9 @@ def install(extra: str) -> None:
         (VENV / f"made-{sys.version_info[0]}.{sys.version_info[1]}").touch()
     print(f"installing into {VENV} …", file=sys.stderr)
     target = f"{ROOT}[{extra}]" if extra else str(ROOT)
-    pip = [BIN / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    constraints = ["--constraint", ROOT / "constraints.txt"]
-    subprocess.run([*pip, *constraints, "--editable", target], check=True, stdout=sys.stderr)
+    pip: list[str | Path] = [BIN / "python", "-m", "pip", "install", "--quiet"]
+    pip += ["--disable-pip-version-check", "--constraint", ROOT / "constraints.txt"]
+    subprocess.run([*pip, "--editable", target], check=True, stdout=sys.stderr)
     # An editable module is compiled at each start where the environment forbids to keep the result.
     subprocess.run([BIN / "python", "-m", "compileall", "-q", ROOT / "scripts"], check=True)
     stamp.write_text(wanted.hexdigest())

@@ -23,6 +23,15 @@ WINDOWS = os.name == "nt"
 posix = pytest.mark.skipif(WINDOWS, reason="on Windows pip writes .exe launchers")
 
 
+def is_wine() -> bool:
+    """Whether this Windows is Wine's."""
+    if not WINDOWS:
+        return False
+    import ctypes
+
+    return hasattr(ctypes.WinDLL("ntdll"), "wine_get_version")
+
+
 def not_on_windows(why: str):
     """A test of what Windows does not have."""
     return pytest.mark.skipif(WINDOWS, reason=f"Windows {why}")

@@ -635,6 +635,8 @@ def test_output_that_does_not_arrive(broken, stand_in, home, kind, option):
     )
     assert done.returncode == 2 if option == "--json" else done.returncode not in (0, 1)
     assert b"Traceback" not in done.stderr
+    if kind == "pipe":
+        assert done.stderr == b""
 
 
 @pytest.mark.parametrize("kind", ["full", "pipe"])

@@ -10,6 +10,13 @@ document.addEventListener(
   true,
 );
 
+// On a phone a table is a list of rows: each cell then says the head of its column.
+for (const table of document.querySelectorAll(".md-typeset table:not([class])")) {
+  const heads = [...table.querySelectorAll("th")].map((head) => head.textContent.trim());
+  for (const row of table.tBodies[0].rows)
+    for (const cell of row.cells) if (heads[cell.cellIndex]) cell.dataset.head = heads[cell.cellIndex];
+}
+
 // What Material builds after loading, made fit for keyboards and screen readers:
 // a copy button's wrapper is no landmark, and what scrolls sideways can be reached to be scrolled.
 new MutationObserver(() => {

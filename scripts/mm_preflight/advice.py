@@ -58,15 +58,20 @@ Origin = namedtuple("Origin", "kind who name terminal launchers init")
 Case = namedtuple("Case", "command pid origin unit owner admin suspended windows")
 
 
-def origin(ancestors: list[Ancestor], terminal: str | None, parent_gone: bool) -> Origin:
+def origin(
+    ancestors: list[Ancestor],
+    terminal: str | None,
+    parent_gone: bool,
+    argv: list[str] | None = None,
+) -> Origin:
     """Who answers for a process with these ancestors, nearest first, on this terminal.
 
-    `parent_gone`: where there is no ancestor, it is because that ended.
+    `parent_gone`: where there is no ancestor, it is because that ended. `argv`: the process's own.
     """
     launchers: list[int] = []
     kind, who, init = "orphan" if parent_gone else "", None, False
     for at, each in enumerate(ancestors):
-        if is_launcher(each) and each.pid > 1:  # PID 1 of a container ends the container
+        if is_launcher(each, argv) and each.pid > 1:  # PID 1 of a container ends the container
             terminal = each.terminal or terminal  # sudo gives its child a terminal of its own
             if who is None:
                 launchers.insert(0, each.pid)
@@ -129,12 +134,17 @@ def supervisor_of(each: Ancestor) -> tuple[str, str] | None:
     return next((SUPERVISORS[name] for name in names if name in SUPERVISORS), None)
 
 
-def is_launcher(each: Ancestor) -> bool:
-    """Whether an ancestor merely waits for its child."""
-    if each.waits or script_of(each) in LAUNCHERS:
+def is_launcher(each: Ancestor, argv: list[str] | None) -> bool:
+    """Whether an ancestor merely waits for its child, whose argv this is."""
+    if script_of(each) in LAUNCHERS or (each.argv and program_of(each.argv[0])):
         return True
-    if each.argv and program_of(each.argv[0]):
-        return True  # on Windows, where memtomem's programs start Python and wait
+    # On Windows a script is a program that starts Python with itself as the script, and waits. So
+    # does the python.exe of a venv, with the arguments that it was given.
+    if each.name.lower().endswith(".exe") and argv:
+        script = basename(read_python_arguments(argv[1:])[1])
+        same = is_python(each.name) and each.argv[1:] == argv[1:]
+        if same or script.lower() == each.name.lower():
+            return True
     shell = is_shell(each.argv[0]) if each.argv else False
     return shell and not each.loops and read_shell_arguments(each.argv)[0] == "c"
 
@@ -171,6 +181,9 @@ def _stop(command: Command, origin: Origin, unit: str, kill: str, pid: int) -> s
         ),
         (unit == "?", f"stop the systemd service that runs it; systemctl status {pid} names it"),
         (unit, f"{unit}   (if you only kill it, it may be started again)"),
+        (kind == "loop" and kill.startswith("taskkill"),
+         f"{kill.replace(str(pid), str(who and who.pid))}   (the {origin.name} that would start it "
+         "again, and all below it)"),
         (kind == "loop", f"kill {who and who.pid} {kill.removeprefix('kill ')}   (the first is the "
          f"{origin.name} that would start it again)"),
         (role == "web" and command.cli, f"mm web stop, or {kill}"),

@@ -78,17 +78,6 @@ def read_shell_arguments(argv: list[str]) -> tuple[str, str]:
     return "", ""
 
 
-def waits_for(name: str, argv: list[str], below: list[str]) -> bool:
-    """Whether a program of Windows started itself once more, as Python, and waits for that.
-
-    So does the python.exe of a venv, with its own arguments, and a launcher (uvicorn.exe) with
-    itself as the script. `name`: the program's; `argv`: its arguments; `below`: its child's.
-    """
-    if is_python(name) and argv[1:] == below[1:]:
-        return True
-    return basename(read_python_arguments(below[1:])[1]).lower() == name.lower() != ""
-
-
 def library_user(argv: list[str], program: str) -> str:
     """How to call a program that uses memtomem as a library: its name, its script, no arguments."""
     if not any(map(is_python, [program, *argv[:1]])):

@@ -11,6 +11,10 @@ from mm_preflight import __version__, look
 from mm_preflight.records import EXIT_CODES, VERDICTS, Result, Unknown
 from mm_preflight.report import as_json, as_text, visible, write
 
+TYPE_CHECKING = False  # typing takes 4 ms to import
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
 HOOKS = {"bash": "mm.sh", "zsh": "mm.sh", "fish": "mm.fish", "powershell": "mm.ps1"}
 Options = namedtuple(
     "Options",
@@ -21,19 +25,23 @@ Options = namedtuple(
 
 def read_options(argv: list[str]) -> Options:
     """The options of a command line; Unknown for a usage error, SystemExit after --help."""
-    if not argv:  # the most usual call; argparse takes a tenth of the run to import
+    if not argv:  # the most usual call: argparse takes a tenth of the run to import
         return Options()
+    parser = _parser()
+    found = vars(parser.parse_args(argv))
+    help, version = found.pop("help"), found.pop("version")
+    if help or version:
+        write(sys.stdout, parser.format_help() if help else f"mm-preflight {__version__}\n")
+        raise SystemExit(0)
+    return Options(**found)
+
+
+def _parser() -> Any:
     import argparse
 
     class Parser(argparse.ArgumentParser):
-        def error(self, message: str):  # type: ignore[no-untyped-def]
+        def error(self, message: str) -> NoReturn:
             raise Unknown(f"{message}; see mm-preflight --help")
-
-    def seconds(text: str) -> float:
-        with suppress(ValueError):
-            if 0 <= (value := float(text)) <= 86400:
-                return value
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0 to 86400")
 
     codes = "\n".join(f"  {code:>3}  {text}" for code, text in EXIT_CODES.items())
     parser = Parser(
@@ -42,20 +50,25 @@ def read_options(argv: list[str]) -> Options:
         epilog=f"exit status:\n{codes}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
+        add_help=False,  # argparse would print it by itself, past write()
     )
     add = parser.add_argument
     add("--json", action="store_true", help="print one JSON object")
     add("--quiet", action="store_true", help="no report: the exit status answers")
     add("--verbose", action="store_true", help="add evidence and full arguments")
-    add("--wait", type=seconds, metavar="SECONDS", help="look until clear")
+    add("--wait", type=_seconds, metavar="SECONDS", help="look until clear")
     add("--db", metavar="PATH", help="the database, if not the configured one")
     add("--hook", choices=HOOKS, metavar="SHELL", help=f"print a hook: {', '.join(HOOKS)}")
     add("--version", action="store_true", help="print the version")
-    found = vars(parser.parse_args(argv))
-    if found.pop("version"):
-        write(sys.stdout, f"mm-preflight {__version__}\n")
-        raise SystemExit(0)
-    return Options(**found)
+    add("-h", "--help", action="store_true", help="print this text")
+    return parser
+
+
+def _seconds(text: str) -> float:
+    with suppress(ValueError):
+        if 0 <= (value := float(text)) <= 86400:
+            return value
+    raise Unknown(f"{text!r} is not a number of seconds from 0 to 86400; see mm-preflight --help")
 
 
 def hook(shell: str) -> str:
@@ -88,6 +101,8 @@ def run(argv: list[str] | None) -> int:
         return VERDICTS.index(result.verdict)
     except SystemExit as stop:  # --help and --version
         return int(stop.code or 0)
+    except BrokenPipeError:  # who asked has stopped to listen
+        return 2
     except Exception as error:  # what was asked for could not be printed, or worse
         with suppress(Exception):
             name = type(error).__name__

@@ -8,14 +8,7 @@ from functools import partial
 
 from mm_preflight import table
 from mm_preflight.advice import Case, Origin, is_launcher, origin, stop
-from mm_preflight.argv import (
-    basename,
-    is_python,
-    is_shell,
-    library_user,
-    read_shell_arguments,
-    waits_for,
-)
+from mm_preflight.argv import basename, is_python, is_shell, library_user, read_shell_arguments
 from mm_preflight.database import read_bounded
 from mm_preflight.records import Ancestor, Command, Database, Row, Seen
 from mm_preflight.report import visible
@@ -95,7 +88,7 @@ def _groups(hits: Hits, chains: Chains) -> dict[int, list[int]]:
         for parent in chains[pid]:
             if parent.pid in hits and _same_instance(hits[parent.pid], each):
                 heads[pid] = parent.pid
-            elif not is_launcher(parent):
+            elif not is_launcher(parent, each.argv):
                 break
     groups: dict[int, list[int]] = {}
     for pid in hits:
@@ -129,7 +122,7 @@ def _origin(each: Seen, ancestors: list[Ancestor]) -> Origin:
     terminal = table.ask(getattr(process, "terminal", str), None)
     # PID 1, and a process that came into a container from outside, have no parent to lose.
     gone = bool(ancestors) or table.ask(process.ppid, 0) > 0
-    return origin(ancestors, terminal or None, gone)
+    return origin(ancestors, terminal or None, gone, each.argv)
 
 
 def _row(each: Seen, origin: Origin, held: bool) -> Row:
@@ -175,7 +168,7 @@ def chain(process: Any, known: dict[int, tuple[Any, Ancestor | None]]) -> list[A
     while True:
         if process.pid not in known:
             parent = table.ask(process.parent, None)
-            known[process.pid] = (parent, table.ask(partial(ancestor, parent, process), None))
+            known[process.pid] = (parent, table.ask(partial(ancestor, parent), None))
         process, above = known[process.pid]
         if above is None or above.pid in passed:
             return ancestors
@@ -183,16 +176,15 @@ def chain(process: Any, known: dict[int, tuple[Any, Ancestor | None]]) -> list[A
         ancestors.append(above)
 
 
-def ancestor(process: Any, below: Any) -> Ancestor | None:
-    """The parent of `below`, with what tells whether it started it, or would start it again."""
+def ancestor(process: Any) -> Ancestor | None:
+    """One ancestor, with what tells whether it started, or would start again, what is below."""
     if process is None:
         return None
     argv = table.ask(process.cmdline, [])
     name = table.ask(process.name, "") or basename("".join(argv[:1]))
     terminal = table.ask(getattr(process, "terminal", str), None)
     if not is_shell(argv[0] if argv else name):
-        waits = table.WINDOWS and waits_for(name, argv, table.ask(below.cmdline, []))
-        return Ancestor(process.pid, name, argv, terminal, False, False, waits)
+        return Ancestor(process.pid, name, argv, terminal, False, False)
     runs, text = read_shell_arguments(argv)
     if runs == "script":
         text = table.ask(lambda: read_bounded(locate(process, text)).decode("latin-1"), "")

@@ -13,6 +13,7 @@ EXIT_CODES = {
     2: "unknown: refused, the answer could not be had",
     130: "interrupted with Ctrl-C",
 }
+REPORT = "https://github.com/memtomem/mm-preflight/issues/new/choose"
 VERDICTS = ("clear", "live", "unknown")  # by exit status
 BLIND_SPOTS = {
     "other-users-hidden": "Processes of other users are hidden from you; run this with sudo to see "
@@ -47,9 +48,8 @@ Database = namedtuple("Database", "path paths names ids linked owners")
 Seen = namedtuple("Seen", "process argv python holds command ours", defaults=(None, True))
 
 # An ancestor. `prompt`: it is a shell that a person types into; `loops`: a shell whose command or
-# script has a loop, so it may start again what ends; `waits`: on Windows, it is the launcher or
-# the venv's python.exe that started what is below it, and waits for that.
-Ancestor = namedtuple("Ancestor", "pid name argv terminal prompt loops waits", defaults=(False,))
+# script has a loop, so it may start again what ends.
+Ancestor = namedtuple("Ancestor", "pid name argv terminal prompt loops")
 
 # One live instance: the fields of the JSON, then three for --verbose and people: argv, its age in
 # seconds, and whether the client that started it started this check too. All text is visible().

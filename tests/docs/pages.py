@@ -1,10 +1,14 @@
 """The pages as written: where they are, what code they show, where they are published."""
 
 import re
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCS = ROOT / "docs"
+sys.path.insert(0, str(ROOT / "scripts"))
+from pages_as_markdown import DOCS, text_of  # noqa: E402 - the scripts are no package
+
+__all__ = ["DOCS", "FENCE", "PAGES", "ROOT", "fences", "text_of", "url_of"]
 PAGES = sorted(DOCS.rglob("*.md"))
 FENCE = re.compile(
     r"^(?P<indent> *)```(?P<language>\w*)\n(?P<body>.*?)^(?P=indent)```$", re.M | re.S
@@ -13,7 +17,7 @@ FENCE = re.compile(
 
 def fences(page):
     """(language, body without its indentation) of each code block of a page, in order."""
-    for found in FENCE.finditer(page.read_text(encoding="utf-8")):
+    for found in FENCE.finditer(text_of(page)):
         body = re.sub(rf"^{found['indent']}", "", found["body"], flags=re.M)
         yield found["language"], body
 

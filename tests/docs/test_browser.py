@@ -19,21 +19,123 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 # What a reader may type, or paste from a terminal, and where it must lead.
 QUERIES = {
     "stop memtomem-server": "guides/stop-mm-processes/",
-    "refused": "guides/embedding-reset/",
+    "refused": "guides/messages/",
     "exit code": "reference/preflight/",
     "mixed vectors": "guides/mixed-vectors/",
-    "mm-preflight: refused, 1 mm process is alive": "guides/embedding-reset/",
-    "mm-preflight: unknown, refused: psutil is missing": "guides/embedding-reset/",
-    "Stored embedding model differs from configured": "guides/embedding-reset/",
-    "Embedding configuration differs from stored vectors": "guides/embedding-reset/",
-    "indexing is disabled": "guides/embedding-reset/",
-    "BM25-only — dense retrieval will return nothing": "guides/embedding-reset/",
-    "partial dense coverage — some chunks BM25-only": "guides/mixed-vectors/",
-    "mm index --force": "guides/embedding-reset/",
-    "embedding.model: not a mutable field": "guides/embedding-reset/",
-    "update your config to match if you want this to persist": "guides/embedding-reset/",
-    "it starts the server again if you only kill it": "guides/stop-mm-processes/",
+    "mm index --force": "guides/messages/",
+    # a worried person's words
+    "official": "questions/",
+    "affected": "questions/",
+    "bge-m3": "questions/",
+    "openai": "questions/",
+    "onnx": "questions/",
+    "dimension": "questions/",
+    "price": "questions/",
+    "recover": "questions/",
+    "707": "questions/",
+    "docker": "guides/stop-mm-processes/",
+    "windows": "questions/",
+    "macos": "questions/",
+    "wsl": "guides/stop-mm-processes/",
+    "vs code": "guides/stop-mm-processes/",
+    "cursor": "guides/stop-mm-processes/",
+    "orphan": "guides/stop-mm-processes/",
+    "namespace": "guides/old-versions/",
+    "backup": "guides/roll-back/",
+    "upgrade": "guides/old-versions/",
+    "mm init": "reference/doors/",
+    "web ui": "reference/doors/",
+    "mem_do": "reference/doors/",
+    # what a terminal said
+    "mm-preflight: refused, 1 mm process is alive": "guides/stop-mm-processes/",
+    "mm-preflight: unknown, refused: psutil is missing": "guides/messages/",
+    "Stored embedding model differs from configured": "guides/messages/",
+    "Embedding configuration differs from stored vectors": "guides/messages/",
+    "indexing is disabled": "guides/messages/",
+    "BM25-only — dense retrieval will return nothing": "guides/messages/",
+    "partial dense coverage — some chunks BM25-only": "guides/messages/",
+    "embedding.model: not settable at runtime": "guides/messages/",
+    "Guidance only: this command does not change embedding settings": "guides/messages/",
+    "it starts the server again if you only kill it": "guides/messages/",
+    "This database has schema version 3": "guides/messages/",
+    "Unexpected UTF-8 BOM": "guides/messages/",
+    "Reset vector index now?": "guides/messages/",
 }
+# What a worried person asks, which links lead from the start page to the answer, and the answer.
+QUESTIONS = {
+    "Is this official?": ([], "unofficial until memtomem takes them over"),
+    "Am I affected?": (["Questions", "Am I affected?"], "You are affected if you reset"),
+    "I reset beside mm web. Did I lose notes?": (["I already did it"], "You lose only time"),
+    "What do I do now?": (["I already did it", "The way back"], "mm-preflight --wait 60"),
+    "What is alive?": (["It refuses"], "names each live mm process"),
+    "I killed it, and it came back. Why?": (
+        ["It refuses", "It is still named"],
+        "Something started it again",
+    ),
+    "How do I quit Cursor on a Mac?": (["It refuses", "Cursor"], "press Cmd-Q"),
+    "mm doctor sees nothing. Is that enough?": (
+        ["It refuses", "Why not mm doctor or mm upgrade?"],
+        "neither replaces the check",
+    ),
+    "What does it cost?": (
+        ["Questions", "What does it cost, and how long does it take?"],
+        "embedding all your notes once more",
+    ),
+    "My new model has another dimension": (
+        ["Questions", "The new model has another dimension. Am I safe?"],
+        "From mixing, yes",
+    ),
+    "I use OpenAI": (["Questions", "What about OpenAI?"], "is charged"),
+    "Can I go back?": (["Roll back"], "To go back"),
+    "I have 0.4.0": (["0.4.0 and earlier"], "Upgrade memtomem first"),
+    "May my agent do it for me?": (["Questions", "May my agent do it for me?"], "cannot be safe"),
+    "May I reset in the web UI?": (
+        ["Doors to a reset", "The web UI"],
+        "Do not reset in the web UI",
+    ),
+    "It says that indexing is disabled": (
+        ["Messages", "Embedding configuration differs from stored vectors; indexing is disabled"],
+        "the reset has not happened",
+    ),
+}
+# The words between where the reader stands and the end of the answer; null if it is not there.
+READ = """answer => {
+  const place = location.hash && document.getElementById(location.hash.slice(1));
+  const from = (place || document.querySelector("article h1")).textContent;
+  const text = document.querySelector("article").textContent;
+  const read = text.slice(text.indexOf(from)).replace(/\\s+/g, " ");
+  const end = read.indexOf(answer);
+  return end < 0 ? null : read.slice(0, end + answer.length).split(" ").length;
+}"""
+# System fonts of different width. Those that a machine lacks become its default.
+FONTS = ("sans-serif", "serif", "monospace", "DejaVu Sans", "Liberation Sans", "Verdana")
+# What is wrong with text in a page's drawings: cut off, or over other text or the edge of a box.
+DRAWN = """font => {
+  document.body.style.setProperty("--md-text-font-family", font);
+  const faults = [], widths = [];
+  const meet = (a, b) => a.x < b.x + b.width && b.x < a.x + a.width
+    && a.y < b.y + b.height && b.y < a.y + a.height;
+  const holds = (a, b) => a.x <= b.x && a.y <= b.y
+    && b.x + b.width <= a.x + a.width && b.y + b.height <= a.y + a.height;
+  for (const svg of document.querySelectorAll("figure.drawing svg")) {
+    const texts = [...svg.querySelectorAll("text")].map(text => [text.textContent, text.getBBox()]);
+    const boxes = [...svg.querySelectorAll("rect")].map(rect => rect.getBBox());
+    texts.forEach(([words, box], number) => {
+      widths.push(box.width);
+      if (!holds(svg.viewBox.baseVal, box)) faults.push(`${font}: cut off: ${words}`);
+      for (const [other, its] of texts.slice(number + 1))
+        if (meet(box, its)) faults.push(`${font}: ${words} lies over ${other}`);
+      for (const its of boxes)
+        if (meet(box, its) && !holds(its, box)) faults.push(`${font}: ${words} leaves its box`);
+    });
+  }
+  return {faults, widths};
+}"""
+# What a phone does not show without scrolling sideways: code, and cells of tables.
+CUT = """() =>
+  [...document.querySelectorAll("pre > code, .md-typeset table, .md-typeset__scrollwrap")]
+  .filter(box => box.offsetParent && box.scrollWidth > box.clientWidth + 1)
+  .map(box => `cut at the right: ${box.textContent.trim().slice(0, 60)}`)"""
 # Opens the tab that the button is in, as a reader must, presses it, and tells what it copied.
 COPY = """async button => {
   const block = button.closest(".tabbed-block");
@@ -61,6 +163,7 @@ def address(site, tmp_path_factory):
     """The site, served from a folder of another name than its own: it works from any path."""
     root = tmp_path_factory.mktemp("www")
     shutil.copytree(site, root / "any" / "path")
+    shutil.copytree(site, root / "mm-preflight")  # 404.html knows its own place only
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=root))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/any/path/"
@@ -101,7 +204,7 @@ def desktop(browser, address):
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_page(browser, address, scheme, width):
-    faults, pages = [], {}
+    faults, pages, origin = [], {}, address.split("/any")[0]
     context = browser.new_context(
         viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce"
     )
@@ -114,15 +217,15 @@ def test_every_page(browser, address, scheme, width):
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on(
         "request",
-        lambda asked: asked.url.startswith((address, "data:", "blob:")) or faults.append(asked.url),
+        lambda asked: asked.url.startswith((origin, "data:", "blob:")) or faults.append(asked.url),
     )
     page.on(
         "response",
         lambda answer: answer.status < 400 or faults.append(f"{answer.status} {answer.url}"),
     )
     page.add_init_script(AXE)
-    for source in PAGES:
-        page.goto(address + url_of(source), wait_until="load")
+    for place in [*map(url_of, PAGES), "../../mm-preflight/404.html"]:
+        page.goto(address + place, wait_until="load")
         assert (
             page.evaluate("document.body.dataset.mdColorScheme")
             == {"light": "default", "dark": "slate"}[scheme]
@@ -130,12 +233,14 @@ def test_every_page(browser, address, scheme, width):
         wide = page.evaluate("document.documentElement.scrollWidth")
         if wide > width:
             faults.append(f"scrolls sideways: {wide} px")
+        if width < 400:
+            faults += page.evaluate(CUT)
         for fault in page.evaluate("axe.run().then(found => found.violations)"):
             faults += [
                 f"{fault['id']}: {node['html'][:200]} {node['failureSummary']}"
                 for node in fault["nodes"]
             ]
-        pages[url_of(source) or "index"], faults[:] = faults[:], []
+        pages[place or "index"], faults[:] = faults[:], []
     context.close()
     assert not [f"{page}: {fault}" for page, found in pages.items() for fault in found]
 
@@ -153,6 +258,30 @@ def test_search_finds(desktop, address, query, wanted):
         link.get_attribute("href").removeprefix(address).split("?")[0] for link in results.all()
     ]
     assert wanted in found[:3]
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_two_clicks_and_300_words_answer(desktop, address, question):
+    links, answer = QUESTIONS[question]
+    assert len(links) <= 2
+    desktop.goto(address)
+    for link in links:
+        desktop.get_by_role("link", name=link, exact=True).first.click()
+        desktop.wait_for_load_state()
+    words = desktop.evaluate(READ, answer)
+    assert words is not None and words <= 300
+
+
+DRAWINGS = [page for page in PAGES if 'class="drawing"' in page.read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize("page", DRAWINGS, ids=url_of)
+def test_drawings_fit_in_any_font(desktop, address, page):
+    desktop.goto(address + url_of(page))
+    seen = {font: desktop.evaluate(DRAWN, font) for font in FONTS}
+    assert not [fault for font in seen.values() for fault in font["faults"]]
+    assert len({tuple(font["widths"]) for font in seen.values()}) > 1, "all fonts are the same"
+    assert all(font["widths"] for font in seen.values())
 
 
 def test_a_tab_opens_and_its_namesakes_follow(desktop, address):

@@ -1,20 +1,20 @@
-"""Every `mm` command and option that the pages show exists in memtomem."""
+"""Every command and option that the pages show exists in the real memtomem, as its --help says."""
 
-import json
 import os
 import re
 import shlex
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
-from pages import PAGES, fences
+from pages import PAGES, ROOT, fences, text_of
+from real import apart, real
 
-TABLE = json.loads((Path(__file__).parent / "mm_commands.json").read_text(encoding="utf-8"))
-KNOWN = TABLE["commands"]
+__all__ = ["real"]  # the fixture
 CALL = re.compile(
-    r"(?:^|[|;&{(]|\bcommand)\s*((?:mm|memtomem)(?: [^|;&{}()`\n]+)?)(?=$|[|;&{}()`\n])", re.M
+    r"(?:^|[|;&{(]|\bcommand)\s*((?:mm|memtomem|memtomem-server)(?: [^|;&{}()`\n]+)?)"
+    r"(?=$|[|;&{}()`\n])",
+    re.M,
 )
 
 
@@ -25,65 +25,68 @@ def calls(page):
             body = "\n".join(line[2:] for line in body.splitlines() if line.startswith("$ "))
         if language in {"console", "bash", "powershell"}:
             yield from (call.strip() for call in CALL.findall(body))
-    text = re.sub(r"^ *```.*?^ *```$", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
-    yield from (call for call in re.findall(r"`((?:mm|memtomem) [^`]+)`", text))
+    text = re.sub(r"^ *```.*?^ *```$", "", text_of(page), flags=re.M | re.S)
+    yield from re.findall(r"`((?:mm|memtomem|memtomem-server) [^`]+)`", text)
 
 
-def read(call):
-    """`mm web -b` → ("mm web", {"-b"})"""
-    words = shlex.split(call)
-    command, rest = "mm", words[1:]
-    while rest and f"{command} {rest[0]}" in KNOWN:
-        command, rest = f"{command} {rest[0]}", rest[1:]
-    takes_no_argument = any(known.startswith(command + " ") for known in KNOWN)
-    if takes_no_argument and rest and not rest[0].startswith("-"):
-        return f"{command} {rest[0]}", set()
-    return command, {word.split("=")[0] for word in rest if word.startswith("-")}
+def subcommands(help_text):
+    """The subcommands that a --help lists; none for a command that has none."""
+    listed = re.split(r"^Commands:$", help_text, flags=re.M)[1:]
+    return re.findall(r"^  ([a-z][\w-]*)(?=  |$)", "".join(listed), re.M)
 
 
-SHOWN = sorted(
-    {
-        (command, tuple(sorted(options)))
-        for page in PAGES
-        for command, options in map(read, calls(page))
-    }
-)
+def has_option(help_text, option):
+    return re.search(rf"(?<![\w-]){re.escape(option)}(?![\w-])", help_text)
 
 
-def test_the_pages_show_commands():
-    """Else the next tests would pass for want of anything to look at."""
-    assert ("mm embedding-reset", ("--mode",)) in SHOWN
-    assert ("mm index", ("--force",)) in SHOWN
-    assert ("mm web stop", ()) in SHOWN
-    assert len(SHOWN) > 10
+class Helps(dict):
+    """What `mm web --help` prints, under "mm web": asked once each."""
+
+    def __init__(self, real, home):
+        self.real, self.env = real, apart(real, home)
+
+    def __missing__(self, command):
+        program, *rest = command.split()
+        argv = [self.real.program(program), *rest, "--help"]
+        run = subprocess.run(argv, env=self.env, capture_output=True, text=True)
+        assert run.returncode == 0, f"{command}: {run.stderr}"
+        return self.setdefault(command, run.stdout)
+
+
+def faults(call, helps):
+    """What is wrong with a call as a page shows it; nothing, if all is right."""
+    program, *words = shlex.split(call)
+    command = program
+    while words and subcommands(helps[command]) and not words[0].startswith("-"):
+        if words[0] not in subcommands(helps[command]):
+            return [f"{call}: {command} has no subcommand {words[0]!r}"]
+        command, words = f"{command} {words[0]}", words[1:]
+    options = {word.split("=")[0] for word in words if re.match(r"--?[a-z]", word)}
+    return [
+        f"{call}: {command} has no {option}"
+        for option in options
+        if not has_option(helps[command], option)
+    ]
+
+
+@pytest.fixture(scope="module")
+def helps(real, tmp_path_factory):
+    return Helps(real, tmp_path_factory.mktemp("helps"))
+
+
+def test_they_exist(helps):
+    shown = sorted({call for page in [*PAGES, ROOT / "README.md"] for call in calls(page)})
+    assert {"mm web stop", "mm index --force ~/notes", "mm doctor"} <= set(shown)
+    assert len(shown) > 20
+    first = {" ".join(call.split()[:2]) for call in shown if call.startswith("mm ")}
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # a help takes a moment each
+        known = subcommands(helps["mm"])
+        list(pool.map(helps.__getitem__, [two for two in first if two.split()[1] in known]))
+    assert not [fault for call in shown for fault in faults(call, helps)]
 
 
 @pytest.mark.parametrize(
-    "command, options", SHOWN, ids=lambda part: " ".join(part) if isinstance(part, tuple) else part
+    "wrong", ["mm stop", "mm web halt", "mm index --forced", "memtomem-server --transport=x --pipe"]
 )
-def test_it_exists(command, options):
-    assert command in KNOWN, f"memtomem {TABLE['memtomem']} has no {command!r}"
-    assert set(options) <= set(KNOWN[command])
-
-
-def test_it_exists_in_the_memtomem_at_hand(tmp_path):
-    mm = os.environ.get("MEMTOMEM_MM")
-    if not mm:
-        pytest.skip("commands not held against a real memtomem: MEMTOMEM_MM names none")
-
-    def helps(command):
-        run = subprocess.run(
-            [mm, *command.split()[1:], "--help"],
-            env=os.environ | {"HOME": str(tmp_path)}, capture_output=True, text=True,
-        )  # fmt: skip
-        assert run.returncode == 0, f"{command}: {run.stderr}"
-        return run.stdout
-
-    commands = sorted({command for command, _ in SHOWN})
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        printed = dict(zip(commands, pool.map(helps, commands), strict=True))
-    for command, options in SHOWN:
-        for option in options:
-            assert re.search(rf"(?<![\w-]){option}(?![\w-])", printed[command]), (
-                f"{command} {option}"
-            )
+def test_what_does_not_exist_is_seen(helps, wrong):
+    assert faults(wrong, helps)

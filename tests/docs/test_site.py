@@ -8,8 +8,10 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pytest
 import yaml
-from pages import DOCS, PAGES, ROOT, url_of
+from pages import DOCS, PAGES, ROOT, fences, text_of, url_of
+from pages_as_markdown import plain
 
 SITE_URL = re.search(r"^site_url: (\S+)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.M)[
     1
@@ -126,7 +128,64 @@ def test_no_page_loads_anything_from_elsewhere(site):
 
 def test_llms_txt_names_every_page(site):
     named = re.findall(r"\]\(([^)]+)\)", (site / "llms.txt").read_text(encoding="utf-8"))
-    assert sorted(named) == sorted(url_of(page) for page in PAGES if page.name != "index.md")
+    assert sorted(named) == sorted(page.relative_to(DOCS).as_posix() for page in PAGES)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(DOCS).as_posix())
+def test_each_page_is_there_as_markdown(site, page):
+    """With its code and its words, without what only a browser needs."""
+    text = (site / page.relative_to(DOCS)).read_text(encoding="utf-8")
+    assert text.startswith("# ")
+    assert not re.search(r"--8<--|<!--|<svg|<div|^---$|^\*\[", text, re.M)
+    for _, body in fences(page):
+        assert body.splitlines()[0] in text
+    for link in re.findall(r"\]\(([^)#:]+\.md)", text):
+        assert (site / page.relative_to(DOCS)).parent.joinpath(link).is_file(), link
+
+
+def test_zensical_builds_the_same_pages(tmp_path):
+    """The successor of MkDocs reads the same files, and finds nothing to warn about."""
+    copy = tmp_path / "copy"
+    for name in ("docs", "docs-overrides", "includes"):
+        shutil.copytree(ROOT / name, copy / name)
+    for name in ("mkdocs.yml", "CHANGELOG.md"):
+        shutil.copy(ROOT / name, copy)
+    run = subprocess.run(
+        [sys.executable, "-m", "zensical", "build", "--strict"],
+        cwd=copy, capture_output=True, text=True,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stdout + run.stderr
+    for page in PAGES:
+        html = (copy / "site" / url_of(page) / "index.html").read_text(encoding="utf-8")
+        assert Page(html).title and "--8<--" not in html, page.name
+    assert "It refuses" in (copy / "site" / "404.html").read_text(encoding="utf-8")
+    publish = [sys.executable, ROOT / "scripts" / "pages_as_markdown.py", copy / "site"]
+    assert subprocess.run(publish).returncode == 0
+    assert (copy / "site" / "guides" / "embedding-reset.md").is_file()
+
+
+DOORS = ["guides/embedding-reset/", "guides/mixed-vectors/", "guides/stop-mm-processes/"]
+
+
+@pytest.mark.parametrize("name", ["index.html", "404.html"])
+def test_the_three_doors(site, name):
+    """What a worried person needs stands first, at home and where a page is missing."""
+    html = (site / name).read_text(encoding="utf-8").split("<article", 1)[1]
+    links = [link.removeprefix("/mm-preflight/") for link in re.findall(r'href="([^"#]+)"', html)]
+    places = [links.index(door) for door in DOORS]
+    assert places == sorted(places) and places[-1] < 6
+
+
+def words_of(page):
+    return len(plain(text_of(page)).split())
+
+
+# A page that grows is read by nobody. Words of the whole page, code and output included.
+@pytest.mark.parametrize(
+    "name, most", [("guides/embedding-reset.md", 1300), ("index.md", 450), ("questions.md", 900)]
+)
+def test_pages_stay_short(name, most):
+    assert words_of(DOCS / name) <= most
 
 
 def test_the_chart_is_what_the_data_say():
