@@ -186,6 +186,8 @@ def ancestor(process: Any) -> Ancestor | None:
     if not is_shell(argv[0] if argv else name):
         return Ancestor(process.pid, name, argv, terminal, False, False)
     runs, text = read_shell_arguments(argv)
+    if batch := runs == "c" and re.match(r'"*(.+?\.(?:bat|cmd))(?!\w)', text, re.I):
+        runs, text = "script", batch[1]  # cmd /c "C:\\keep.bat"
     if runs == "script":
         text = table.ask(lambda: read_bounded(locate(process, text)).decode("latin-1"), "")
     text = re.sub(r"(?m)^\s*(#|rem\b|::).*", "", text)
