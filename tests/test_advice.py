@@ -200,6 +200,14 @@ def test_words(name):
     assert advice(*given, **settings) == expected
 
 
+def test_launcher_of_a_script_on_windows():
+    """uvicorn.exe starts Python with itself as the script: one instance, whoever started it."""
+    launcher = ancestor(r"C:\v\uvicorn.exe memtomem.web.app:app", 100)
+    argv = [r"C:\v\python.exe", r"C:\v\uvicorn.exe", "memtomem.web.app:app"]
+    found = origin([launcher, ancestor("cmd.exe", 101)], None, True, argv)
+    assert (found.kind, found.launchers) == ("prompt", [100])
+
+
 def test_sudo_s_own_terminal_is_not_the_person_s():
     """Since 1.9.14 sudo gives what it runs a terminal of its own."""
     inner = ancestor("sudo mm shell", 100, "/dev/pts/8")

@@ -58,15 +58,20 @@ Origin = namedtuple("Origin", "kind who name terminal launchers init")
 Case = namedtuple("Case", "command pid origin unit owner admin suspended windows")
 
 
-def origin(ancestors: list[Ancestor], terminal: str | None, parent_gone: bool) -> Origin:
+def origin(
+    ancestors: list[Ancestor],
+    terminal: str | None,
+    parent_gone: bool,
+    argv: list[str] | None = None,
+) -> Origin:
     """Who answers for a process with these ancestors, nearest first, on this terminal.
 
-    `parent_gone`: where there is no ancestor, it is because that ended.
+    `parent_gone`: where there is no ancestor, it is because that ended. `argv`: the process's own.
     """
     launchers: list[int] = []
     kind, who, init = "orphan" if parent_gone else "", None, False
     for at, each in enumerate(ancestors):
-        if is_launcher(each) and each.pid > 1:  # PID 1 of a container ends the container
+        if is_launcher(each, argv) and each.pid > 1:  # PID 1 of a container ends the container
             terminal = each.terminal or terminal  # sudo gives its child a terminal of its own
             if who is None:
                 launchers.insert(0, each.pid)
@@ -129,11 +134,15 @@ def supervisor_of(each: Ancestor) -> tuple[str, str] | None:
     return next((SUPERVISORS[name] for name in names if name in SUPERVISORS), None)
 
 
-def is_launcher(each: Ancestor) -> bool:
-    """Whether an ancestor merely waits for its child."""
-    program = script_of(each)
-    if program in LAUNCHERS or (each.argv and program_of(each.argv[0])):
-        return True  # the latter on Windows, where memtomem's programs start Python and wait
+def is_launcher(each: Ancestor, argv: list[str] | None) -> bool:
+    """Whether an ancestor merely waits for its child, whose argv this is."""
+    if script_of(each) in LAUNCHERS or (each.argv and program_of(each.argv[0])):
+        return True
+    # On Windows a script is a program that starts Python with itself as the script, and waits.
+    if each.name.lower().endswith(".exe"):
+        script = basename(read_python_arguments((argv or [])[1:])[1])
+        if script.lower() == each.name.lower():
+            return True
     shell = is_shell(each.argv[0]) if each.argv else False
     return shell and not each.loops and read_shell_arguments(each.argv)[0] == "c"
 

@@ -11,6 +11,10 @@ from mm_preflight import __version__, look
 from mm_preflight.records import EXIT_CODES, VERDICTS, Result, Unknown
 from mm_preflight.report import as_json, as_text, visible, write
 
+TYPE_CHECKING = False  # typing takes 4 ms to import
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
 HOOKS = {"bash": "mm.sh", "zsh": "mm.sh", "fish": "mm.fish", "powershell": "mm.ps1"}
 Options = namedtuple(
     "Options",
@@ -32,11 +36,11 @@ def read_options(argv: list[str]) -> Options:
     return Options(**found)
 
 
-def _parser():  # type: ignore[no-untyped-def]
+def _parser() -> Any:
     import argparse
 
     class Parser(argparse.ArgumentParser):
-        def error(self, message: str):  # type: ignore[no-untyped-def]
+        def error(self, message: str) -> NoReturn:
             raise Unknown(f"{message}; see mm-preflight --help")
 
     codes = "\n".join(f"  {code:>3}  {text}" for code, text in EXIT_CODES.items())

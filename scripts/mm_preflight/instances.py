@@ -87,7 +87,7 @@ def _groups(hits: Hits, chains: Chains) -> dict[int, list[int]]:
         for parent in chains[pid]:
             if parent.pid in hits and _same_instance(hits[parent.pid], each):
                 head = parent.pid
-            elif not is_launcher(parent):
+            elif not is_launcher(parent, each.argv):
                 break
         groups.setdefault(head, []).append(pid)
     return groups
@@ -116,7 +116,7 @@ def _origin(each: Seen, ancestors: list[Ancestor]) -> Origin:
     terminal = table.ask(getattr(process, "terminal", str), None)
     # PID 1, and a process that came into a container from outside, have no parent to lose.
     gone = bool(ancestors) or table.ask(process.ppid, 0) > 0
-    return origin(ancestors, terminal or None, gone)
+    return origin(ancestors, terminal or None, gone, each.argv)
 
 
 def _row(each: Seen, origin: Origin, held: bool) -> Row:

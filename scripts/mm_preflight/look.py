@@ -26,20 +26,21 @@ def scan(option: str | None) -> Result:
     table.require()
     database = find_database(option)
     users = table.users(database)
+    counting = users | {table.root()}
     deadline = time.monotonic() + OTHERS_SECONDS
     known, found = set[int](), list[Seen]()
     for _ in range(2):  # and once more, at what started meanwhile
         fresh = table.pids() - known
         known |= fresh
         for pid in sorted(fresh - {os.getpid()}):
-            late = time.monotonic() > deadline and not table.is_of(pid, users)
+            late = time.monotonic() > deadline and not table.is_of(pid, counting)
             found += filter(None, [table.HIDDEN if late else table.look_at(pid, database)])
     if os.getpid() not in known:
         raise Unknown("the check is not in the process table that it reads; mount /proc")
 
     found, doubts = _look_again(found, database, users)
     partly = sum(each.process is None or (table.hides(each) and each.argv != []) for each in found)
-    hits = _judge([each for each in found if each.process], database, users, deadline)
+    hits = _judge([each for each in found if each.process], database, counting, deadline)
     counted, others = _rows(hits, database) if hits else ([], [])
     spots = table.blind_spots(known)
     if any(each.argv is None and each.process for each in found):
@@ -79,10 +80,9 @@ def _is_doubtful(each: Seen, users: frozenset[str]) -> bool:
 
 
 def _judge(
-    found: list[Seen], database: Database, users: frozenset[str], deadline: float
+    found: list[Seen], database: Database, counting: frozenset[str], deadline: float
 ) -> list[Seen]:
     """Those that run memtomem or have its database open; of other users, within bounds."""
-    counting = users | {table.root()}
     own: list[Seen] = []
     others: list[Seen] = []
     for each in found:

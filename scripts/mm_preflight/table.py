@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 
-from mm_preflight.argv import is_python, is_shell
+from mm_preflight.argv import is_python, is_shell, program_of
 from mm_preflight.records import Database, Seen, Unknown
 
 TYPE_CHECKING = False  # typing takes 4 ms to import
@@ -85,9 +85,11 @@ def look_at(pid: int, database: Database) -> Seen | None:
         except TROUBLE:
             argv = None
         python = _is_python(process, argv)
+        starts = bool(argv) and is_shell(argv[0])
+        if WINDOWS and argv and program_of(argv[0]):  # a launcher, as it was typed: `mm`
+            starts, argv = True, [ask(process.exe, argv[0]), *argv[1:]]
         seen = Seen(process, argv, python, holds_database(process, database))
-        shell = bool(argv) and is_shell(argv[0])
-        return seen if python or shell or seen.holds or hides(seen) else None
+        return seen if python or starts or seen.holds or hides(seen) else None
     except psutil.NoSuchProcess:
         return None
 
@@ -194,8 +196,7 @@ def is_of(pid: int, names: frozenset[str]) -> bool:
 def root() -> str:
     """The name of the system's own account: root, or on Windows SYSTEM in its language."""
     if hasattr(system, "system_account"):
-        name: str = system.system_account()
-        return name
+        return str(ask(system.system_account, ""))
     import pwd
 
     return pwd.getpwuid(0).pw_name
