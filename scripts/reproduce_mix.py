@@ -367,7 +367,7 @@ class Lab(contextlib.ExitStack):
     def ask_preflight(self, preflight: list[str]) -> tuple[int, bool]:
         """Its exit status, and if it names the `mm web` of this lab."""
         status, out, err = self.run(*preflight, "--json", "--db", str(self.database), check=False)
-        if status not in (0, 1):
+        if status not in (0, 1) or not out.startswith("{"):
             raise CannotTell(f"the preflight could not tell, exit {status}:\n{tail(err or out)}")
         return status, any(self.web.pid in each["pids"] for each in json.loads(out)["processes"])
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import psutil
 import pytest
 from mm_preflight.advice import Case, origin, stop
+from mm_preflight.linux import stop_command_of
 from mm_preflight.records import Ancestor, Command
 from real import apart, real
 from support import WINDOWS, chain, free_port, is_wine, linux, until
@@ -49,13 +50,15 @@ def advice(command, *lines, terminal=None, windows=False, unit="", gone=True, **
         line if isinstance(line, Ancestor) else ancestor(line, 100 + at, terminal)
         for at, line in enumerate(lines)
     ]
-    case = {"owner": "", "admin": False, "suspended": False} | more
     found = origin(ancestors, terminal, gone)
-    return stop(Case(command, 7, found, unit, windows=windows, **case))
+    kill = TASKKILL if windows else "kill 7"
+    elevated = "an administrator's terminal" if windows else "sudo"
+    given = {"owner": "", "elevated": elevated, "suspended": False} | more
+    return stop(Case(command=command, pid=7, kill=kill, origin=found, unit=unit, **given))
 
 
 GONE = "its client is gone, so nothing starts it again"
-LOOPS = "the first is the bash that would start it again"
+LOOPS = "the first would start it again: it is bash"
 TASKKILL = "taskkill /PID 7 /T /F"
 USER_MANAGER = Ancestor(900, "systemd", ["systemd", "--user"], None, False, False)
 INIT = Ancestor(1, "systemd", ["/sbin/init"], None, False, False)
@@ -85,7 +88,7 @@ WORDS = {
     "client-nobody-knows": (
         (SERVER, "/opt/agent --serve", INIT),
         {},
-        f"quit agent (pid 100); {AGAIN}",
+        f"end agent (pid 100); {AGAIN}",
     ),
     "typed-in-vs-code": (
         (WEB, "zsh", "code --type=ptyHost", "code", INIT),
@@ -95,7 +98,7 @@ WORDS = {
     "typed-server-in-vs-code": (
         (SERVER, "bash --init-file /x/y.sh", "code", INIT),
         {"terminal": TTY},
-        "Ctrl-C in pts/3, or kill 7",
+        "press Ctrl-C in pts/3, or kill 7",
     ),
     "typed-on-windows": (
         (SERVER, r"C:\x\powershell.exe -noexit -command x", r"C:\x\Code.exe"),
@@ -125,12 +128,12 @@ WORDS = {
     "service-of-a-strange-name": (
         (SERVER, INIT),
         {"unit": "?"},
-        "stop the systemd service that runs it; systemctl status 7 names it",
+        "stop its systemd service, which systemctl status 7 names",
     ),
     "service-of-its-terminal": (
         (SERVER, "bash", "xterm", INIT),
         {"unit": "sudo systemctl stop x.service", "terminal": TTY},
-        "Ctrl-C in pts/3, or kill 7",
+        "press Ctrl-C in pts/3, or kill 7",
     ),
     "docker": (
         (SERVER, "tini -- memtomem-server", INIT),
@@ -148,6 +151,27 @@ WORDS = {
         {},
         f"kill 100 7   ({LOOPS})",
     ),
+    "loop-below-a-client": (
+        (SERVER, ancestor("bash run.sh", 100, None, True), "cursor", INIT),
+        {},
+        f"quit Cursor (pid 101); {AGAIN}",
+    ),
+    "loop-below-a-service": (
+        (SERVER, ancestor("bash run.sh", 100, None, True), INIT),
+        {"unit": "sudo systemctl stop mm.service"},
+        "sudo systemctl stop mm.service   (if you only kill it, it may be started again)",
+    ),
+    "launchd": (
+        (SERVER, Ancestor(1, "launchd", ["/sbin/launchd"], None, False, False)),
+        {},
+        "kill 7   (if it comes back, launchd starts it: launchctl list tells its LABEL, and "
+        "launchctl remove LABEL stops it)",
+    ),
+    "web-of-another-user": (
+        (WEB, "bash", INIT),
+        {"owner": "ben"},
+        "kill 7 (it belongs to ben: ask them, or use sudo)",
+    ),
     "script": ((SERVER, "bash run.sh", INIT), {}, "kill 7"),
     "background-loop": (
         (SERVER, "bash", "bash", "sshd", INIT),
@@ -158,12 +182,12 @@ WORDS = {
     "index": (
         (INDEX, "zsh", INIT),
         {"terminal": TTY},
-        "let it finish, or Ctrl-C in pts/3, or kill 7",
+        "let it finish, or press Ctrl-C in pts/3, or kill 7",
     ),
     "tmux": (
         (LIBRARY, Ancestor(100, "tmux: server", ["tmux"], None, False, False), INIT),
         {"terminal": TTY},
-        "Ctrl-C in pts/3, or kill 7",
+        "press Ctrl-C in pts/3, or kill 7",
     ),
     "desktop": ((LIBRARY, "gnome-shell", INIT), {}, "kill 7"),
     "program": (
@@ -174,7 +198,7 @@ WORDS = {
     "suspended": (
         (LIBRARY, "bash", INIT),
         {"suspended": True},
-        "kill 7; it is suspended: wake it first (fg, or kill -CONT 7)",
+        "wake it first, because it is suspended: kill -CONT 7; then kill 7",
     ),
     "another-user": (
         (LIBRARY, "bash", INIT),
@@ -183,7 +207,7 @@ WORDS = {
     ),
     "another-user-as-root": (
         (LIBRARY, "bash", INIT),
-        {"owner": "ben", "admin": True},
+        {"owner": "ben", "elevated": ""},
         "kill 7 (it belongs to ben)",
     ),
     "another-user-on-windows": (
@@ -213,6 +237,41 @@ def test_sudo_s_own_terminal_is_not_the_person_s():
     inner = ancestor("sudo mm shell", 100, "/dev/pts/8")
     outer = ancestor("sudo mm shell", 101, TTY)
     assert advice(SHELL, inner, outer, "bash", terminal="/dev/pts/8") == "type quit in pts/3"
+
+
+GROUPS = {
+    "none": ("0::/\n", ""),
+    "scope": ("0::/user.slice/user-1000.slice/session-2.scope\n", ""),
+    "service": ("0::/system.slice/mm.service\n", "sudo systemctl stop mm.service"),
+    "user-service": (
+        "0::/user.slice/user-1000.slice/user@1000.service/app.slice/mm@x.service\n",
+        "systemctl --user stop mm@x.service",
+    ),
+    "version-1": (
+        "12:cpu:/\n1:name=systemd:/system.slice/mm.service\n0::/\n",
+        "sudo systemctl stop mm.service",
+    ),
+    "begins-with-a-dash": ("0::/system.slice/--now.service\n", "?"),
+    "blank": ("0::/system.slice/a b.service\n", "?"),
+    "command": ("0::/system.slice/a;reboot.service\n", "?"),
+    "escape": ("0::/system.slice/a\\x2d.service\n", "?"),
+    "not-ascii": ("0::/system.slice/\u0430.service\n", "?"),
+    "login": ("0::/system.slice/sshd.service\n", ""),
+    "cron": ("0::/system.slice/cron.service\n", ""),
+    "desktop": ("0::/user.slice/user@1.service/app.slice/app-gnome-x.service\n", ""),
+    "docker": (
+        f"0::/system.slice/docker-{'0123456789ab' + 'c' * 52}.scope\n",
+        "docker stop 0123456789ab",
+    ),
+    "docker-1": (f"4:cpu:/docker/{'0123456789ab' + 'c' * 52}\n", "docker stop 0123456789ab"),
+    "podman": (f"0::/x/libpod-{'0123456789ab' + 'c' * 52}.scope\n", "podman stop 0123456789ab"),
+}
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_stop_command_of_a_control_group(name):
+    groups, expected = GROUPS[name]
+    assert stop_command_of(groups) == expected
 
 
 def test_a_chain_of_a_thousand_ancestors():
@@ -337,7 +396,7 @@ def test_tmux(server, advised, tmux, typed):
     row = advised()
     place = (row["terminal"] or "").removeprefix("/dev/")
     if place:  # psutil does not tell it on every platform
-        assert row["stop"] == f"Ctrl-C in {place}, or kill {row['pid']}"
+        assert row["stop"] == f"press Ctrl-C in {place}, or kill {row['pid']}"
     assert "tmux" not in row["stop"]
     tmux.press("C-c") if place else follow(row["stop"])
     assert advised.gone()
@@ -354,7 +413,7 @@ def test_orphan(server, advised, start):
         start("sh", "-c", f"{shlex.join(server)} & exit")
     row = until(lambda: (row := advised())["started_by"] is None and row, "the orphan")
     kill = f"taskkill /PID {row['pid']} /T /F" if WINDOWS else f"kill {row['pid']}"
-    assert row["stop"] == f"{kill}   (its client is gone, so nothing starts it again)"
+    assert row["stop"].startswith(f"{kill}   (")
     follow(row["stop"])
     assert advised.gone()
 
@@ -369,14 +428,12 @@ done
 
 
 CLIENT_OF_WINDOWS = """
-def serve():
-    while not os.path.exists("quit"):
-        server = subprocess.Popen(args)
-        while server.poll() is None:
-            if os.path.exists("quit"):
-                subprocess.run(["taskkill", "/PID", str(server.pid), "/T", "/F"])
-            time.sleep(0.05)
-serve()
+while not os.path.exists("quit"):
+    server = subprocess.Popen(args)
+    while server.poll() is None:
+        if os.path.exists("quit"):
+            subprocess.run(["taskkill", "/PID", str(server.pid), "/T", "/F"])
+        time.sleep(0.05)
 """
 
 
@@ -496,7 +553,7 @@ def test_real_mm_web_in_the_background(advised, real, home, marked, preflight):
     env = apart(real, home)
     (home / ".memtomem" / "memtomem.db").unlink()
     argv = [real.program("mm"), "web", "-b", "--port", str(free_port())]
-    subprocess.run(argv, env=env, check=True, capture_output=True, timeout=60)
+    subprocess.run(argv, env=env, check=True, stdout=subprocess.DEVNULL, timeout=120)
 
     def mine() -> list[dict]:
         found = preflight("--json").json["processes"]
@@ -507,5 +564,6 @@ def test_real_mm_web_in_the_background(advised, real, home, marked, preflight):
     assert row["stop"] == f"mm web stop, or {kill}"
     # Under Wine `mm web stop` ends with "Cannot verify": a lock that is held has no error number.
     follow(kill if is_wine() else row["stop"], env)
+    until(lambda: mine() == [], "its end")
     time.sleep(AFTER)
-    assert not psutil.pid_exists(row["pid"])
+    assert mine() == []

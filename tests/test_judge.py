@@ -9,9 +9,22 @@ from itertools import chain
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from mm_preflight import judge as room
 from mm_preflight.argv import is_python, read_python_arguments, read_shell_arguments
-from mm_preflight.judge import judge
 from mm_preflight.records import Files
+
+
+def unreadable(path: str) -> bytes:
+    raise OSError(path)
+
+
+NO_FILES = Files(unreadable, lambda path: True)
+
+
+def judge(argv, files=NO_FILES, python=False, windows=False):
+    """Of an argv alone, unless its files can be read."""
+    return room.judge(argv, files, python, windows)
+
 
 CLI_CODE = "from memtomem.cli import cli; cli()"
 WEB, SERVER, CLI = ("web", "mm web"), ("mcp-server", "memtomem-server"), ("cli", "mm")
@@ -500,6 +513,8 @@ def test_name_counts_unverified_where_the_text_proves_nothing(texts, trusted, ex
         ("fish --init-command source", ("", "")),
         ("bash run.sh -c x", ("script", "run.sh")),
         ("sh -x run.sh", ("script", "run.sh")),
+        ("bash -C run.sh", ("script", "run.sh")),
+        ("bash run.sh /k", ("script", "run.sh")),
         ("bash -o pipefail run.sh", ("script", "run.sh")),
         ("/bin/sh /x/run.sh", ("script", "/x/run.sh")),
         ("sh -c 'mm web' sh for", ("c", "mm web")),

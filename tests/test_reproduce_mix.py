@@ -396,7 +396,7 @@ def test_verdict_of_each_behaviour(monkeypatch, work, behaviour, status, words):
     ("preflight", "reason", "refused"),
     [
         (BLIND, "missed the live `mm web`", False),
-        (f"{sys.executable} -c pass", "internal error", None),
+        (f"{sys.executable} -c pass", "could not tell, exit 0", None),
         (
             f"{sys.executable} -c {shlex.quote('raise SystemExit(2)')}",
             "could not tell, exit 2",

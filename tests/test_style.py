@@ -25,7 +25,8 @@ ROOMS = {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in SCRI
 # Which rooms a room may import. Those without a line may import any but cli.
 PURE = {"argv": set(), "records": set(), "source": set(), "advice": {"argv", "records"}}
 PURE |= {"judge": {"argv", "records", "source"}, "report": {"records"}}
-PURE |= {"database": {"records"}, "linux": {"argv", "database", "records"}, "windows": {"records"}}
+PURE |= {"database": {"files", "records"}, "files": set(), "windows": {"records"}}
+PURE |= {"linux": {"argv", "files", "records"}}
 
 
 def imported(room: str) -> set[str]:

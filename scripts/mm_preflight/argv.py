@@ -63,15 +63,16 @@ def read_shell_arguments(argv: list[str]) -> tuple[str, str]:
 
     A prompt may be told a file to read first (`bash --init-file FILE`, as VS Code starts it).
     """
-    before = ""
-    if {"-noexit", "/k"} & set(map(str.lower, argv)):
+    shell = basename(argv[0]).lower().removesuffix(".exe") if argv else ""
+    before, windows = "", shell in ("cmd", "powershell", "pwsh")
+    if windows and {"-noexit", "/k"} & set(map(str.lower, argv)):
         return "", ""
     for at, arg in enumerate(argv[1:], 2):
-        if arg in ("/c", "/C") or arg.lower() in ("-command", "-c"):
-            return "c", " ".join(argv[at:] if arg != "-c" else argv[at : at + 1])
-        if re.fullmatch(r"-[a-z]*c", arg):
+        if windows and arg.lower() in ("/c", "-c", "-command", "-encodedcommand"):
+            return "c", " ".join(argv[at:])
+        if not windows and re.fullmatch(r"-[a-z]*c", arg):
             return "c", "".join(argv[at : at + 1])
-        option = re.match(r"[-+]|/[A-Za-z]\Z", arg)
+        option = re.match("[-/]" if windows else "[-+]", arg)
         if not option and not re.fullmatch(r"--[\w-]+|[-+][oO]", before):
             return "script", arg
         before = arg

@@ -6,9 +6,8 @@ import os
 import stat
 from contextlib import suppress
 
+from mm_preflight.files import read_bounded
 from mm_preflight.records import Database, Unknown
-
-READ_LIMIT = 1 << 20  # bytes; a longer script or configuration is not read
 
 
 def sudo_user() -> int | None:
@@ -28,20 +27,6 @@ def user_home() -> str:
     with suppress(KeyError):
         return pwd.getpwuid(user).pw_dir
     raise Unknown("the user who ran sudo has no home folder; give --db PATH")
-
-
-def read_bounded(path: str) -> bytes:
-    """A small regular file's content; OSError for anything else."""
-    real = os.path.realpath(path)
-    if not stat.S_ISREG(os.stat(real).st_mode):  # before the open: opening a device may act on it
-        raise OSError("not a regular file")
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
-    flags |= getattr(os, "O_BINARY", 0)
-    with open(real, "rb", opener=lambda name, _: os.open(name, flags)) as file:
-        info = os.fstat(file.fileno())
-        if not stat.S_ISREG(info.st_mode) or info.st_size > READ_LIMIT:
-            raise OSError("not a regular file of at most 1 MiB")
-        return file.read(READ_LIMIT)
 
 
 def database_path() -> str:
@@ -121,23 +106,5 @@ def find_database(option: str | None) -> Database:
         tuple(os.path.basename(each).lower() for each in paths),
         frozenset((each.st_dev, each.st_ino) for each in found),
         any(each.st_nlink > 1 for each in found),
-        frozenset({getuid(), owner} - {None}) if getuid else frozenset(),
+        frozenset({getuid(), owner, sudo_user()} - {None}) if getuid else frozenset(),
     )
-
-
-def is_trusted(path: str, owners: frozenset[int]) -> bool:
-    """Whether only these users and root could have put there what a path leads to.
-
-    Not if another user owns it, or a folder or link on the way, or may write into such a folder.
-    """
-    if not owners:  # Windows keeps no owner that os.stat tells
-        return True
-    steps = [os.path.abspath(path), os.path.realpath(path)]
-    for step in steps:  # grows while it is read
-        if (above := os.path.dirname(step)) not in steps:
-            steps.append(above)
-    for info in map(os.lstat, steps):
-        shared = stat.S_ISDIR(info.st_mode) and info.st_mode & stat.S_IWOTH
-        if info.st_uid not in owners | {0} or (shared and not info.st_mode & stat.S_ISVTX):
-            return False
-    return True

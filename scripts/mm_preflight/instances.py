@@ -9,33 +9,32 @@ from functools import partial
 from mm_preflight import table
 from mm_preflight.advice import Case, Origin, is_launcher, origin, stop
 from mm_preflight.argv import basename, is_python, is_shell, library_user, read_shell_arguments
-from mm_preflight.database import read_bounded
-from mm_preflight.records import Ancestor, Command, Database, Row, Seen
+from mm_preflight.files import read_bounded
+from mm_preflight.records import Ancestor, Any, Command, Row, Seen
 from mm_preflight.report import visible
-from mm_preflight.texts import locate
-
-TYPE_CHECKING = False  # typing takes 4 ms to import
-if TYPE_CHECKING:
-    from typing import Any
 
 LOOP = re.compile(r"\b(?:while|until|for|goto)\b")
+SCRIPT_READ = 1 << 14  # bytes of a shell script in which a loop is looked for
 ARGUMENT_SHOWN = 1 << 16  # characters of an argument, for --verbose
 Hits = dict[int, Seen]
 Chains = dict[int, list[Ancestor]]
 
 
-def rows(seen: list[Seen], database: Database) -> tuple[list[Row], list[Row]]:
+def rows(seen: list[Seen], deadline: float) -> tuple[list[Row], list[Row]]:
     """One row for each instance: those that count, and other users' that do not.
 
-    `seen`: processes that run memtomem or have the database open, as they were looked at.
+    `seen`: processes that run memtomem or have the database open, those that count first.
+    `deadline`: of time.monotonic(); from then on, those that do not count are left out.
     """
-    hits = {each.process.pid: each for each in seen if table.is_alive(each.process)}
-    if not hits:
-        return [], []
+    hits: Hits = {}
+    chains: Chains = {}
     known: dict[int, Any] = {}
-    here = chain(table.me(), known)
+    for each in seen:
+        late = time.monotonic() > deadline and not (each.ours or each.holds)
+        if not late and table.is_alive(each.process):  # the second look
+            hits[each.pid], chains[each.pid] = each, chain(each.process, known)
+    here = chain(table.me(), known) if hits else []
     _drop_the_caller(hits, here)
-    chains = {pid: chain(each.process, known) for pid, each in hits.items()}
     _add_masters(hits, chains, known)
     groups = _groups(hits, chains)
     origins = {head: _origin(hits[head], chains[head]) for head in groups}
@@ -44,15 +43,13 @@ def rows(seen: list[Seen], database: Database) -> tuple[list[Row], list[Row]]:
     others: list[Row] = []
     for head, members in groups.items():
         pids = sorted(members, key=lambda pid: (len(chains[pid]), pid))  # topmost first
-        # On Windows, the first of a chain is a launcher and the last is Python.
+        # The first of a chain of launchers starts Python, and the last is it.
         last = max(pids, key=lambda pid: (hits[pid].command is not None, len(chains[pid])))
-        alone = [pid for pid in origins[head].launchers if launchers.count(pid) == 1]
+        chief, origin = hits[last if table.HAS_LAUNCHERS else head], origins[head]
+        alone = [pid for pid in origin.launchers if launchers.count(pid) == 1]
         held = any(hits[pid].holds for pid in pids)
-        row = _row(hits[last if table.WINDOWS else head], origins[head], held)
-        row = row._replace(
-            pids=[*alone, *(table.process_of(hits[pid].process) for pid in pids)],
-            within=bool(row.within and row.started_by["pid"] in {each.pid for each in here}),
-        )
+        within = origin.kind == "client" and any(origin.who.pid == each.pid for each in here)
+        row = _row(chief, origin, [*alone, *pids], held, within)
         ours = held or any(hits[pid].ours for pid in pids)
         (counted if ours else others).append(row)
     return counted, others
@@ -64,7 +61,7 @@ def _drop_the_caller(hits: Hits, here: list[Ancestor]) -> None:
         command = hits[above.pid].command if above.pid in hits else None
         if command and command.cli and command.role == "embedding-reset":
             del hits[above.pid]
-            if not table.WINDOWS:  # there, a launcher of the same name stands above it
+            if not table.HAS_LAUNCHERS:  # a launcher of the same name stands above it
                 return
 
 
@@ -75,7 +72,9 @@ def _add_masters(hits: Hits, chains: Chains, known: dict[int, Any]) -> None:
         if each.command or above is None or above.pid in hits or above.pid <= 1:
             continue
         program = above.argv[0] if above.argv else ""
-        master = Seen(known[pid][0], above.argv, True, False, None, each.ours)
+        master = Seen(
+            above.pid, known[each.process.pid][0], above.argv, True, False, None, each.ours
+        )
         if (is_python(program) or ":" in program) and _is_worker(master, each):
             hits[above.pid], chains[above.pid] = master, chains[pid][1:]
 
@@ -101,9 +100,8 @@ def _groups(hits: Hits, chains: Chains) -> dict[int, list[int]]:
 
 def _same_instance(above: Seen, each: Seen) -> bool:
     """Whether a process is a worker of its parent, or what a launcher on Windows started."""
-    if each.command:
-        return bool(above.command and above.command.name == each.command.name)
-    return _is_worker(above, each)
+    named = above.command and each.command and above.command.name == each.command.name
+    return bool(table.HAS_LAUNCHERS and named) or _is_worker(above, each)
 
 
 def _is_worker(above: Seen, each: Seen) -> bool:
@@ -125,39 +123,38 @@ def _origin(each: Seen, ancestors: list[Ancestor]) -> Origin:
     return origin(ancestors, terminal or None, gone, each.argv)
 
 
-def _row(each: Seen, origin: Origin, held: bool) -> Row:
-    """One instance by its chief process; `pids` is left to the caller."""
+def _row(each: Seen, origin: Origin, pids: list[int], held: bool, within: bool) -> Row:
+    """One instance by its chief process."""
     process, argv, who = each.process, each.argv or [], origin.who
-    pid = table.process_of(process)
     name = table.ask(process.name, "?")
     command = each.command or Command("database", library_user(argv, name))
     user, mine = (table.ask(one.username, None) for one in (process, table.me()))
     started = table.ask(process.create_time, None)
     case = Case(
-        command,
-        pid,
-        origin._replace(name=visible(origin.name, 32)),
-        table.stop_command(pid),
-        visible(user, 40) if user and user != mine else "",
-        table.is_root(),
-        table.is_stopped(process),
-        table.WINDOWS,
+        command=command,
+        pid=each.pid,
+        kill=table.kill_command(each.pid),
+        origin=origin._replace(name=visible(origin.name, 32)),
+        unit=table.stop_command(each.pid),
+        owner=visible(user, 40) if user and user != mine else "",
+        elevated="" if table.is_root() else table.ELEVATED,
+        suspended=table.is_stopped(process),
     )
     return Row(
-        pid,
-        [],
-        command.role,
-        visible(command.name, 70),
-        ["command-line"] * bool(each.command) + ["database-open"] * held,
-        command.verified,
-        user and visible(user, 40),
-        started and time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(started)),
-        who and {"pid": who.pid, "name": visible(origin.name, 32)},
-        visible(origin.terminal or "") or None,
-        stop(case),
-        [visible(arg, ARGUMENT_SHOWN) for arg in argv],
-        started and max(0.0, time.time() - started),
-        origin.kind == "client",
+        pid=each.pid,
+        pids=pids,
+        role=command.role,
+        command=visible(command.name, 70),
+        evidence=["command-line"] * bool(each.command) + ["database-open"] * held,
+        verified=command.verified,
+        user=user and visible(user, 40),
+        started=started and time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(started)),
+        started_by=who and {"pid": who.pid, "name": visible(origin.name, 32)},
+        terminal=visible(origin.terminal or "") or None,
+        stop=stop(case),
+        argv=[visible(arg, ARGUMENT_SHOWN) for arg in argv],
+        age=started and max(0.0, time.time() - started),
+        within=within,
     )
 
 
@@ -189,6 +186,7 @@ def ancestor(process: Any) -> Ancestor | None:
     if batch := runs == "c" and re.match(r'"*(.+?\.(?:bat|cmd))(?!\w)', text, re.I):
         runs, text = "script", batch[1]  # cmd /c "C:\\keep.bat"
     if runs == "script":
-        text = table.ask(lambda: read_bounded(locate(process, text)).decode("latin-1"), "")
-    text = re.sub(r"(?m)^\s*(#|rem\b|::).*", "", text)
+        script = table.ask(lambda: read_bounded(table.locate(process, text)), b"")
+        text = script[:SCRIPT_READ].decode("latin-1")
+    text = re.sub(r"(?m)^[ \t]*(#|rem\b|::).*", "", text)
     return Ancestor(process.pid, name, argv, terminal, not runs, bool(LOOP.search(text)))

@@ -1,29 +1,39 @@
-"""What only Windows has: accounts known by their SID, and files known by being in memory.
+"""What only Windows has: accounts known by their SID, and open files known by being in memory.
 
-Elsewhere in the house: judge reads memtomem's launchers (mm.exe with its script inside), argv
-reads cmd and PowerShell, advice says taskkill.
+Elsewhere in the house: table, judge and instances ask HAS_LAUNCHERS, because there mm.exe with its
+script inside starts Python and waits; argv reads cmd and PowerShell; advice knows the .exe of a
+script as a launcher.
 """
 
 from __future__ import annotations
 
 import ctypes
-from typing import Any
 
 from mm_preflight.argv import is_python
+from mm_preflight.records import Any
 
+HAS_LAUNCHERS = True  # mm.exe, and the python.exe of a virtual environment
+HAS_PLAIN_CONSOLE = True
+ELEVATED = "an administrator's terminal"
 LOCAL_SYSTEM = 22  # WinLocalSystemSid, winnt.h
 
 
-def mapped_files(process: Any) -> list[str]:
+def open_files(process: Any) -> list[str]:
     """The paths of the files that a Python has in memory; none of another program's.
 
-    SQLite maps a database's -shm once it has read it in WAL mode. open_files() would tell more, but
-    it can hang for ever; this asks nothing of a file. It takes milliseconds for each process.
+    SQLite maps a database's -shm once it has read it in WAL mode. psutil's open_files() would tell
+    more, but it can hang for ever; this asks nothing of a file. It takes a few milliseconds for each
+    process, so only Pythons are asked; the blind spot "open-files" says so.
     """
     return [each.path for each in process.memory_maps()] if is_python(process.name()) else []
 
 
-def blind_spots(known: set[int]) -> list[str]:
+def kill_command(pid: int) -> str:
+    """The command that ends a process and its children, which Windows leaves alive."""
+    return f"taskkill /PID {pid} /T /F"
+
+
+def blind_spots(known: set[int], denied: bool) -> list[str]:
     """What cannot be seen from here, as keys of BLIND_SPOTS."""
     return ["open-files"]
 
