@@ -22,7 +22,7 @@ def open_files(process: Any) -> list[str]:
     """The paths of the files that a Python has in memory; none of another program's.
 
     SQLite maps a database's -shm once it has read it in WAL mode. psutil's open_files() would tell
-    more, but it can hang for ever; this asks nothing of a file. It takes a few milliseconds for each
+    more, but it can hang for ever; this asks nothing of a file. It takes milliseconds for each
     process, so only Pythons are asked; the blind spot "open-files" says so.
     """
     return [each.path for each in process.memory_maps()] if is_python(process.name()) else []
