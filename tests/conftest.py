@@ -158,17 +158,19 @@ def as_arguments(argv, path: str) -> tuple[list, str | None]:
 
 def reap(started: list[subprocess.Popen], announced: list[int]) -> None:
     """End what was started, and all that it started, and wait for it."""
+    own = {process.pid for process in started}
     family = {pid: psutil.Process(pid) for pid in announced if psutil.pid_exists(pid)}
     for process in started:
         with contextlib.suppress(psutil.NoSuchProcess):
             below = psutil.Process(process.pid).children(recursive=True)
             family |= {each.pid: each for each in below}
+    family = {pid: each for pid, each in family.items() if pid not in own}
     for process in started:
         with contextlib.suppress(OSError):
             process.kill() if WINDOWS else os.killpg(process.pid, signal.SIGKILL)
-    for pid in set(family) - {process.pid for process in started}:
+    for each in family.values():
         with contextlib.suppress(psutil.Error):
-            family[pid].kill()
+            each.kill()
     if WINDOWS:  # there, what still runs keeps its folder from being removed
         psutil.wait_procs(family.values(), SECONDS)
     for process in started:

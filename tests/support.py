@@ -41,17 +41,17 @@ def not_on_windows(why: str):
 # the names that psutil lacks on macOS and Windows.
 PROGRAMS = {"own": SCRIPT, "portable": PORTABLE}
 PLATFORMS = list(PROGRAMS) if sys.platform == "linux" else ["own"]
-SECONDS = 20  # how long anything is waited for
+SECONDS = 20 * (3 if is_wine() else 1)  # how long anything is waited for
 
 
-def until(true, what: str):
+def until(true, what: str, seconds: float = SECONDS):
     """Poll until `true()` holds, and return it; fail in words if it never does."""
-    end = time.monotonic() + SECONDS
+    end = time.monotonic() + seconds
     while time.monotonic() < end:
         if found := true():
             return found
         time.sleep(0.01)
-    pytest.fail(f"waited {SECONDS} s in vain: {what}")
+    pytest.fail(f"waited {seconds:g} s in vain: {what}")
 
 
 def free_port() -> int:
