@@ -250,6 +250,19 @@ def test_script_in_another_mount_namespace(world, root):
     assert [(row["pid"], row["verified"]) for row in rows] == [(result[0], False)]
 
 
+def test_program_in_another_mount_namespace(world, root, home, stand_in):
+    """As a service with a private /tmp, or a sandbox: its script is read as the process sees it."""
+    (home / "app.py").write_text(f"import memtomem\n{STAY}")
+    result = world(
+        "process = spawn('unshare', '--mount', PYTHON, APP)\n"
+        "result = [process.pid, check('--json')]",
+        APP=str(home / "app.py"),
+        PYTHON=stand_in.python,
+    )
+    rows = rows_of(result[1])
+    assert [(row["pid"], row["command"]) for row in rows] == [(result[0], "python app.py")]
+
+
 def rows_of(report: dict) -> list[dict]:
     return json.loads(report["stdout"])["processes"]
 
@@ -446,7 +459,8 @@ def test_process_that_denies(start, stand_in, only, monkeypatch, both, shape, in
         for name in ("name", "exe"):
             denies(name)
     report = in_process("--json")
-    assert (report.status, report.json["uninspected"]) == (0, 1)
+    assert report.status == 0
+    assert report.json["uninspected"] >= 1
 
 
 TITLED = """

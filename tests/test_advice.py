@@ -26,9 +26,9 @@ from support import WINDOWS, chain, free_port, is_wine, linux, until
 __all__ = ["real"]  # the fixture
 
 
-def ancestor(line: str, pid: int, terminal: str | None = None, loops: bool = False) -> Ancestor:
+def ancestor(line: str, pid: int, terminal: str | None = None, loops: str = "") -> Ancestor:
     """An ancestor by its command line; its name is that of its program."""
-    argv = shlex.split(line, posix="\\" not in line)
+    argv = line if isinstance(line, list) else shlex.split(line, posix="\\" not in line)
     program = re.split(r"[/\\]", argv[0])[-1].removeprefix("-")
     prompt = program in ("zsh", "bash", "fish", "cmd.exe", "powershell.exe") and (
         len(argv) == 1 or "-noexit" in argv or "--init-file" in argv
@@ -50,18 +50,20 @@ def advice(command, *lines, terminal=None, windows=False, unit="", gone=True, **
         line if isinstance(line, Ancestor) else ancestor(line, 100 + at, terminal)
         for at, line in enumerate(lines)
     ]
-    found = origin(ancestors, terminal, gone)
+    argv = ["python", "/v/bin/memtomem-server"]
+    found = origin(ancestors, terminal, gone, argv)
     kill = TASKKILL if windows else "kill 7"
     elevated = "an administrator's terminal" if windows else "sudo"
     given = {"owner": "", "elevated": elevated, "suspended": False} | more
-    return stop(Case(command=command, pid=7, kill=kill, origin=found, unit=unit, **given))
+    given = {"command": command, "pid": 7, "kill": kill, "origin": found, "unit": unit} | given
+    return stop(Case(**given))
 
 
 GONE = "its client is gone, so nothing starts it again"
 LOOPS = "the first would start it again: it is bash"
 TASKKILL = "taskkill /PID 7 /T /F"
-USER_MANAGER = Ancestor(900, "systemd", ["systemd", "--user"], None, False, False)
-INIT = Ancestor(1, "systemd", ["/sbin/init"], None, False, False)
+USER_MANAGER = Ancestor(900, "systemd", ["systemd", "--user"], None, False, "")
+INIT = Ancestor(1, "systemd", ["/sbin/init"], None, False, "")
 AGAIN = "it starts the server again if you only kill it"
 WORDS = {
     "client": ((SERVER, "cursor", INIT), {}, f"quit Cursor (pid 100); {AGAIN}"),
@@ -88,7 +90,7 @@ WORDS = {
     "client-nobody-knows": (
         (SERVER, "/opt/agent --serve", INIT),
         {},
-        f"end agent (pid 100); {AGAIN}",
+        "end agent (pid 100), then kill 7; it may start the server again if you only kill that",
     ),
     "typed-in-vs-code": (
         (WEB, "zsh", "code --type=ptyHost", "code", INIT),
@@ -98,7 +100,7 @@ WORDS = {
     "typed-server-in-vs-code": (
         (SERVER, "bash --init-file /x/y.sh", "code", INIT),
         {"terminal": TTY},
-        "press Ctrl-C in pts/3, or kill 7",
+        "kill 7, or press Ctrl-C in pts/3",
     ),
     "typed-on-windows": (
         (SERVER, r"C:\x\powershell.exe -noexit -command x", r"C:\x\Code.exe"),
@@ -116,7 +118,7 @@ WORDS = {
     "orphan-of-a-user-manager": ((SERVER, USER_MANAGER, INIT), {}, f"kill 7   ({GONE})"),
     "first-in-a-container": ((SERVER,), {"gone": False}, "kill 7"),
     "in-a-container": (
-        (SERVER, Ancestor(1, "tini", ["tini", "--", "x"], None, False, False)),
+        (SERVER, Ancestor(1, "tini", ["tini", "--", "x"], None, False, "")),
         {},
         "kill 7",
     ),
@@ -133,7 +135,7 @@ WORDS = {
     "service-of-its-terminal": (
         (SERVER, "bash", "xterm", INIT),
         {"unit": "sudo systemctl stop x.service", "terminal": TTY},
-        "press Ctrl-C in pts/3, or kill 7",
+        "kill 7, or press Ctrl-C in pts/3",
     ),
     "docker": (
         (SERVER, "tini -- memtomem-server", INIT),
@@ -147,22 +149,27 @@ WORDS = {
         "if you only kill it, supervisord (pid 100) starts it again)",
     ),
     "loop": (
-        (SERVER, ancestor("bash run.sh", 100, None, True), INIT),
+        (SERVER, ancestor("bash run.sh", 100, None, "while :; do memtomem-server; done"), INIT),
         {},
         f"kill 100 7   ({LOOPS})",
     ),
     "loop-below-a-client": (
-        (SERVER, ancestor("bash run.sh", 100, None, True), "cursor", INIT),
+        (
+            SERVER,
+            ancestor("bash run.sh", 100, None, "while :; do memtomem-server; done"),
+            "cursor",
+            INIT,
+        ),
         {},
         f"quit Cursor (pid 101); {AGAIN}",
     ),
     "loop-below-a-service": (
-        (SERVER, ancestor("bash run.sh", 100, None, True), INIT),
+        (SERVER, ancestor("bash run.sh", 100, None, "while :; do memtomem-server; done"), INIT),
         {"unit": "sudo systemctl stop mm.service"},
         "sudo systemctl stop mm.service   (if you only kill it, it may be started again)",
     ),
     "launchd": (
-        (SERVER, Ancestor(1, "launchd", ["/sbin/launchd"], None, False, False)),
+        (SERVER, Ancestor(1, "launchd", ["/sbin/launchd"], None, False, "")),
         {},
         "kill 7   (if it comes back, launchd starts it: launchctl list tells its LABEL, and "
         "launchctl remove LABEL stops it)",
@@ -171,6 +178,47 @@ WORDS = {
         (WEB, "bash", INIT),
         {"owner": "ben"},
         "kill 7 (it belongs to ben: ask them, or use sudo)",
+    ),
+    "loop-about-something-else": (
+        (LIBRARY, ancestor("bash .xinitrc", 100, None, "for f in /etc/x/*; do . $f; done"), INIT),
+        {},
+        "kill 7",
+    ),
+    "first-process-of-a-container-loops": (
+        (SERVER, ancestor("sh run.sh", 1, None, "while :; do memtomem-server; done")),
+        {},
+        "stop this container from its host: its first process runs it",
+    ),
+    "first-process-of-a-container": (
+        (SERVER,),
+        {"gone": False, "pid": 1},
+        "stop this container from its host: its first process runs it",
+    ),
+    "supervisor-is-first-in-a-container": (
+        (SERVER, ancestor("python /usr/bin/supervisord -n", 1)),
+        {},
+        "supervisorctl stop NAME   (supervisorctl status tells its NAME; "
+        "if you only kill it, supervisord (pid 1) starts it again)",
+    ),
+    "script-with-a-client's-name": (
+        (INDEX, "bash /home/ana/claude-nightly.sh", INIT),
+        {},
+        "let it finish, or kill 7",
+    ),
+    "python-with-a-client's-name": (
+        (LIBRARY, "python claude_agent.py", INIT),
+        {},
+        "kill 7   (if it comes back, end claude_agent.py (pid 100) first)",
+    ),
+    "code-is-no-name": (
+        (SERVER, ["python", "-c", "key='sk-1'"], INIT),
+        {},
+        "end python (pid 100), then kill 7; it may start the server again if you only kill that",
+    ),
+    "node-code-is-no-name": (
+        (SERVER, ["node", "-e", "key='sk-1'"], INIT),
+        {},
+        "end node (pid 100), then kill 7; it may start the server again if you only kill that",
     ),
     "script": ((SERVER, "bash run.sh", INIT), {}, "kill 7"),
     "background-loop": (
@@ -182,12 +230,12 @@ WORDS = {
     "index": (
         (INDEX, "zsh", INIT),
         {"terminal": TTY},
-        "let it finish, or press Ctrl-C in pts/3, or kill 7",
+        "let it finish, or kill 7, or press Ctrl-C in pts/3",
     ),
     "tmux": (
-        (LIBRARY, Ancestor(100, "tmux: server", ["tmux"], None, False, False), INIT),
+        (LIBRARY, Ancestor(100, "tmux: server", ["tmux"], None, False, ""), INIT),
         {"terminal": TTY},
-        "press Ctrl-C in pts/3, or kill 7",
+        "kill 7, or press Ctrl-C in pts/3",
     ),
     "desktop": ((LIBRARY, "gnome-shell", INIT), {}, "kill 7"),
     "program": (
@@ -396,7 +444,7 @@ def test_tmux(server, advised, tmux, typed):
     row = advised()
     place = (row["terminal"] or "").removeprefix("/dev/")
     if place:  # psutil does not tell it on every platform
-        assert row["stop"] == f"press Ctrl-C in {place}, or kill {row['pid']}"
+        assert row["stop"] == f"kill {row['pid']}, or press Ctrl-C in {place}"
     assert "tmux" not in row["stop"]
     tmux.press("C-c") if place else follow(row["stop"])
     assert advised.gone()
@@ -533,6 +581,53 @@ def test_gunicorn(advised, start, home, stand_in, marked, application):
     follow(row["stop"])
     assert advised.gone()
     assert not marked()
+
+
+POOL = """
+import multiprocessing, os, sys, time
+def fill():
+    global connection
+    import sqlite3
+    connection = sqlite3.connect(sys.argv[2])
+    connection.execute("select * from sqlite_master").fetchall()
+if __name__ == "__main__":
+    with multiprocessing.get_context(sys.argv[1]).Pool(2, fill) as pool:
+        pool.map(time.sleep, [0.5, 0.5])
+        print("ready", os.getpid(), flush=True)
+        time.sleep(99)
+"""
+
+
+@posix
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_pool_of_workers(advised, start, home, marked, method, database):
+    """Without its parent, a worker of multiprocessing lives on with the database open."""
+    (home / "pool.py").write_text(POOL)
+    start(sys.executable, home / "pool.py", method, database)
+    row = until(lambda: len((row := advised())["pids"]) == 3 and row, "both workers")
+    assert row["stop"].split()[1:4] == [str(pid) for pid in row["pids"]]
+    follow(row["stop"])
+    assert advised.gone()
+
+
+@linux
+def test_background_job(server, advised, tmux):
+    """Ctrl-C does not reach it: what stands first does."""
+    tmux("bash --norc")
+    tmux.types(f"{shlex.join(server)} &")
+    follow(advised()["stop"])
+    assert advised.gone()
+
+
+@posix
+def test_script_that_waits(server, advised, start, home):
+    """Ending it alone leaves the server alive."""
+    script = home / "start.sh"
+    script.write_text(f"#!/bin/sh\n{shlex.join(server)}\nexit\n")
+    script.chmod(0o755)
+    start(script)
+    follow(advised()["stop"])
+    assert advised.gone()
 
 
 def workers(pid: int, count: int) -> list[psutil.Process]:

@@ -82,11 +82,13 @@ def origin(
             while at + 1 < len(ancestors) and client_of(ancestors[at + 1]) == client:
                 at += 1  # an application's helper is quit with the application
             return Origin("client", ancestors[at], client, terminal, launchers, "")
-        if each.pid <= 1 or re.match(NOBODY, each.name) or (terminal and each.terminal != terminal):
-            init = each.name if re.match(INIT, each.name) else ""
-            kind = kind if who or init else ""
-            break
-        found = _kind(each, ancestors[at + 1 : at + 2])
+        found = _kind(each, ancestors[at + 1 : at + 2], argv or [])
+        if found not in ("supervisor", "loop"):  # these may be PID 1 of a container
+            nobody = each.pid <= 1 or re.match(NOBODY, each.name) is not None
+            if nobody or (terminal and each.terminal != terminal):
+                init = each.name if re.match(INIT, each.name) else ""
+                kind = kind if who or init else ""
+                break
         if who is None or found in ("supervisor", "loop"):
             kind, who = found, each
         if found not in ("program", "loop"):
@@ -94,10 +96,12 @@ def origin(
     return Origin(kind, who, display_name(who) if who else "", terminal, launchers, init)
 
 
-def _kind(each: Ancestor, above: list[Ancestor]) -> str:
+def _kind(each: Ancestor, above: list[Ancestor], argv: list[str]) -> str:
     if supervisor_of(each):
         return "supervisor"
-    if each.loops:
+    # Whether a loop is about this process: its program is named there, or comes in from outside.
+    names = {basename(word) for word in [*argv[:1], read_python_arguments(argv[1:])[1]]} - {""}
+    if any(name in each.loops for name in [*names, '"$@"', "$*", "$1"]) and each.loops:
         return "loop"
     if not each.prompt:
         return "program"
@@ -107,13 +111,17 @@ def _kind(each: Ancestor, above: list[Ancestor]) -> str:
 
 
 def script_of(each: Ancestor) -> str:
-    """The program that an ancestor is: of an interpreter, the script it runs."""
+    """The program that an ancestor is: of an interpreter, the script it runs, if that is plain."""
     program = basename(each.argv[0]) if each.argv else each.name
+    script = ""
     if is_python(program):
-        program = basename(read_python_arguments(each.argv[1:])[1]) or program
+        option, script, _ = read_python_arguments(each.argv[1:])
+        script = "" if option == "c" else basename(script)
     elif re.match("(node|bun|deno)\\b", program):
-        words = [arg for arg in each.argv[1:] if not arg.startswith("-")]
-        program = basename(words[0]) if words else program
+        words = [word for word in each.argv[1:] if word != "run"]
+        script = basename(words[0]) if words and not words[0].startswith("-") else ""
+    # What is not plain may be code, and code may hold a secret.
+    program = script if re.fullmatch(r"[\w.-]{1,40}", script) else program
     return program.lower().removesuffix(".exe")
 
 
@@ -128,8 +136,11 @@ def display_name(each: Ancestor) -> str:
 
 
 def client_of(each: Ancestor) -> str | None:
-    """The MCP client that an ancestor is, as people know it."""
-    word = re.match("[a-z]*", display_name(each).lower())
+    """The MCP client that an ancestor is, as people know it; a script may merely bear its name."""
+    name = display_name(each).lower()
+    if (each.argv and is_shell(each.argv[0])) or name.endswith((".sh", ".py")):
+        return None
+    word = re.match(r"[a-z]+(?=[ .-]|\Z)", name)
     return CLIENTS.get(word[0]) if word else None
 
 
@@ -171,9 +182,9 @@ def _stop(case: Case) -> str:
     container = case.unit.startswith(("docker", "podman"))
     unit = case.unit if container or origin.init else ""
     place = (origin.terminal or "").removeprefix("/dev/")
-    by_hand = f"press Ctrl-C in {place}, or {kill}" if place else kill
-    app = f"{origin.name} (pid {who.pid})" if who and not is_shell(who.name) else ""
-    end = f"{'quit' if kind == 'client' else 'end'} {app}"
+    by_hand = f"{kill}, or press Ctrl-C in {place}" if place else kill
+    shell = who and is_shell(who.argv[0] if who.argv else who.name)
+    app = f"{origin.name} (pid {who.pid})" if who and not shell else ""
     listing, stopping = (who and supervisor_of(who)) or ("", "")
     cases = (
         ("ipykernel" in name, "shut down this notebook's kernel, in Jupyter or in your editor"),
@@ -185,16 +196,21 @@ def _stop(case: Case) -> str:
         (unit == "?", f"stop its systemd service, which systemctl status {case.pid} names"),
         (unit, f"{unit}   (if you only kill it, it may be started again)"),
         (
+            case.pid == 1 or (kind == "loop" and who.pid == 1),
+            "stop this container from its host: its first process runs it",
+        ),
+        (
             kind == "loop" and "/T" in kill,
             f"{kill.replace(str(case.pid), str(who and who.pid))}   (that is {origin.name}, which "
             "would start it again, and all below it)",
         ),
         (kind == "loop", f"kill {who and who.pid} {case.pid}   ({LOOPING} {origin.name})"),
         (role == "web" and command.cli and not case.owner, f"mm web stop, or {kill}"),
-        (kind == "client" and role == "index", f"{end}; it indexes after each edit"),
+        (kind == "client" and role == "index", f"quit {app}; it indexes after each edit"),
+        (kind == "client", f"quit {app}; it starts the server again if you only kill it"),
         (
-            kind == "client" or (kind == "program" and app and role == "mcp-server"),
-            f"{end}; it starts the server again if you only kill it",
+            kind == "program" and app and role == "mcp-server",
+            f"end {app}, then {kill}; it may start the server again if you only kill that",
         ),
         (place and role == "shell", f"type quit in {place}"),
         (place and name.startswith("sqlite"), f"type .quit in {place}"),

@@ -6,6 +6,7 @@ import os
 import stat
 from contextlib import suppress
 
+from mm_preflight.argv import basename, is_shell
 from mm_preflight.files import read_bounded
 from mm_preflight.records import Database, Unknown
 
@@ -14,6 +15,9 @@ def sudo_user() -> int | None:
     """The ID of the user who ran this with sudo: the database meant is theirs, not root's."""
     geteuid = getattr(os, "geteuid", None)
     user = os.environ.get("SUDO_UID", "") if geteuid and geteuid() == 0 else ""
+    command = os.environ.get("SUDO_COMMAND", "").partition(" ")[0]
+    if is_shell(command) or basename(command) == "su":  # `sudo -i`: a shell with root's home
+        return None
     return int(user) if user.isdigit() else None
 
 
@@ -88,8 +92,10 @@ def find_database(option: str | None) -> Database:
         path = database_path() if option is None else option
         if path[:1] == "~" and path[1:2] in ("", "/", "\\"):
             path = user_home() + path[1:]
-        path = os.path.abspath(os.path.expanduser(path))
-        paths = [os.path.realpath(path) + suffix for suffix in ("", "-wal", "-shm")]
+        path = os.path.join(os.getcwd(), os.path.expanduser(path))
+        real = os.path.realpath(path)  # before abspath: the system follows a link before its ".."
+        path = os.path.abspath(path)
+        paths = [real + suffix for suffix in ("", "-wal", "-shm")]
         found = []
         for each in paths:
             with suppress(FileNotFoundError):
@@ -98,7 +104,7 @@ def find_database(option: str | None) -> Database:
         raise Unknown(f"the database cannot be looked at ({error}); give --db PATH") from None
     if (option is not None and not found) or not all(stat.S_ISREG(each.st_mode) for each in found):
         raise Unknown(f"{path} is not a database file; give --db the path of memtomem's database")
-    owner = found[0].st_uid if found and os.path.exists(path) else sudo_user()
+    owner = found[0].st_uid if found and os.path.exists(real) else sudo_user()
     getuid = getattr(os, "getuid", None)
     return Database(
         path,

@@ -12,12 +12,10 @@ IMPORTABLE = (0, 8)  # stored and deflated: what Python's own zipimport takes
 
 def read_bounded(path: str) -> bytes:
     """A small regular file's content; OSError for anything else."""
-    real = os.path.realpath(path)
-    if not stat.S_ISREG(os.stat(real).st_mode):  # before the open: opening a device may act on it
+    if not stat.S_ISREG(os.stat(path).st_mode):  # before the open: opening a device may act on it
         raise OSError("not a regular file")
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
-    flags |= getattr(os, "O_BINARY", 0)
-    with open(real, "rb", opener=lambda name, _: os.open(name, flags)) as file:
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    with open(path, "rb", opener=lambda name, _: os.open(name, flags)) as file:
         info = os.fstat(file.fileno())
         if not stat.S_ISREG(info.st_mode) or info.st_size > READ_LIMIT:
             raise OSError("not a regular file of at most 1 MiB")

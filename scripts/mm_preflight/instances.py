@@ -13,7 +13,11 @@ from mm_preflight.files import read_bounded
 from mm_preflight.records import Ancestor, Any, Command, Row, Seen
 from mm_preflight.report import visible
 
-LOOP = re.compile(r"\b(?:while|until|for|goto)\b")
+# A loop: its keyword in a place of a command, and all up to its end.
+LOOP = (
+    r"(?ims)(?:^|[;&|{(]|\b(?:do|then|else)\b)[ \t]*"
+    r"(?:while|until|for|foreach|repeat|select|goto)\b.*?(?:\bdone\b|\bend\b|^\}|\Z)"
+)
 SCRIPT_READ = 1 << 14  # bytes of a shell script in which a loop is looked for
 ARGUMENT_SHOWN = 1 << 16  # characters of an argument, for --verbose
 Hits = dict[int, Seen]
@@ -49,7 +53,8 @@ def rows(seen: list[Seen], deadline: float) -> tuple[list[Row], list[Row]]:
         alone = [pid for pid in origin.launchers if launchers.count(pid) == 1]
         held = any(hits[pid].holds for pid in pids)
         within = origin.kind == "client" and any(origin.who.pid == each.pid for each in here)
-        row = _row(chief, origin, [*alone, *pids], held, within)
+        case = _case(chief, origin, pids, {each.pid for each in chains[head]})
+        row = _row(chief, origin, [*alone, *pids], held, case)._replace(within=within)
         ours = held or any(hits[pid].ours for pid in pids)
         (counted if ours else others).append(row)
     return counted, others
@@ -123,38 +128,42 @@ def _origin(each: Seen, ancestors: list[Ancestor]) -> Origin:
     return origin(ancestors, terminal or None, gone, each.argv)
 
 
-def _row(each: Seen, origin: Origin, pids: list[int], held: bool, within: bool) -> Row:
+def _row(chief: Seen, origin: Origin, pids: list[int], held: bool, case: Case) -> Row:
     """One instance by its chief process."""
-    process, argv, who = each.process, each.argv or [], origin.who
-    name = table.ask(process.name, "?")
-    command = each.command or Command("database", library_user(argv, name))
-    user, mine = (table.ask(one.username, None) for one in (process, table.me()))
-    started = table.ask(process.create_time, None)
-    case = Case(
-        command=command,
-        pid=each.pid,
-        kill=table.kill_command(each.pid),
-        origin=origin._replace(name=visible(origin.name, 32)),
-        unit=table.stop_command(each.pid),
-        owner=visible(user, 40) if user and user != mine else "",
-        elevated="" if table.is_root() else table.ELEVATED,
-        suspended=table.is_stopped(process),
-    )
+    process, who, started = chief.process, origin.who, table.ask(chief.process.create_time, None)
+    user = table.ask(process.username, None)
     return Row(
-        pid=each.pid,
+        pid=chief.pid,
         pids=pids,
-        role=command.role,
-        command=visible(command.name, 70),
-        evidence=["command-line"] * bool(each.command) + ["database-open"] * held,
-        verified=command.verified,
+        role=case.command.role,
+        command=visible(case.command.name, 70),
+        evidence=["command-line"] * bool(chief.command) + ["database-open"] * held,
+        verified=case.command.verified,
         user=user and visible(user, 40),
         started=started and time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(started)),
         started_by=who and {"pid": who.pid, "name": visible(origin.name, 32)},
         terminal=visible(origin.terminal or "") or None,
         stop=stop(case),
-        argv=[visible(arg, ARGUMENT_SHOWN) for arg in argv],
+        argv=[visible(arg, ARGUMENT_SHOWN) for arg in chief.argv or []],
         age=started and max(0.0, time.time() - started),
-        within=within,
+        within=False,
+    )
+
+
+def _case(chief: Seen, origin: Origin, workers: list[int], family: set[int]) -> Case:
+    """What the advice goes by; `workers`: all PIDs that run it, `family`: those around them."""
+    process, argv = chief.process, chief.argv or []
+    user, mine = (table.ask(one.username, None) for one in (process, table.me()))
+    name = library_user(argv, table.ask(process.name, "?"))
+    return Case(
+        command=chief.command or Command("database", name),
+        pid=chief.pid,
+        kill=table.kill_command(chief.pid, [pid for pid in workers if pid != chief.pid]),
+        origin=origin._replace(name=visible(origin.name, 32)),
+        unit=table.stop_command(process, {*workers, *family}),
+        owner=visible(user, 40) if user and user != mine else "",
+        elevated="" if table.is_root() else table.ELEVATED,
+        suspended=table.is_stopped(process),
     )
 
 
@@ -181,12 +190,12 @@ def ancestor(process: Any) -> Ancestor | None:
     name = table.ask(process.name, "") or basename("".join(argv[:1]))
     terminal = table.ask(getattr(process, "terminal", str), None)
     if not is_shell(argv[0] if argv else name):
-        return Ancestor(process.pid, name, argv, terminal, False, False)
+        return Ancestor(process.pid, name, argv, terminal, False, "")
     runs, text = read_shell_arguments(argv)
-    if batch := runs == "c" and re.match(r'"*(.+?\.(?:bat|cmd))(?!\w)', text, re.I):
-        runs, text = "script", batch[1]  # cmd /c "C:\\keep.bat"
-    if runs == "script":
-        script = table.ask(lambda: read_bounded(table.locate(process, text)), b"")
+    file = text.partition(" ")[0] if re.match(r"(?i)\S+\.(bat|cmd)\b", text) else text
+    if runs == "script" or file != text or text.lower().endswith((".bat", ".cmd")):
+        script = table.ask(lambda: read_bounded(table.locate(process, file)), b"")
         text = script[:SCRIPT_READ].decode("latin-1")
     text = re.sub(r"(?m)^[ \t]*(#|rem\b|::).*", "", text)
-    return Ancestor(process.pid, name, argv, terminal, not runs, bool(LOOP.search(text)))
+    loops = "\n".join(match[0] for match in re.finditer(LOOP, text))
+    return Ancestor(process.pid, name, argv, terminal, not runs, loops)

@@ -36,6 +36,7 @@ RUNNERS = APP_SERVERS | frozenset(
 )
 RUN = ("run", "dev")  # subcommands of runners that run what follows
 ARGUMENTS = 512  # of a runner that are read; its own options are few
+PERHAPS = 8  # words behind options that are looked into
 PATH_MAX = 4096  # characters; a longer word names no file
 DOTTED = r"[A-Za-z_]\w*(?:\.\w+)*"
 
@@ -82,7 +83,8 @@ def _module(module: str, args: list[str], files: Files) -> Command | None:
     if re.fullmatch(MODULE, module):
         return _command(module, f"python -m {module[:60]}", args, "cli")
     local = module.replace(".", "/") if re.fullmatch(DOTTED, module) else ""
-    for path in (f"{local}.py", f"{local}/__main__.py") if local else ():
+    files_of = ("{}.py", "{}/__main__.py", "{}/__init__.py")
+    for path in (each.format(local) for each in files_of if local):
         if command := _imported(path, args, files):  # in its folder, where `-m` looks first
             return command._replace(name=f"python -m {module[:60]}")
     return _runner(module.partition(".")[0], args, files)
@@ -176,7 +178,7 @@ def _runner(runner: str, args: list[str], files: Files) -> Command | None:
     for at, arg in enumerate(args):
         rest = args[at + 1 :]
         if module := _dash_m(runner, arg, rest):
-            return _module(module, rest[arg in ("-m", "--module") :], files)
+            return _module(module, rest[arg in ("-m", "--module", "--file") :], files)
         if arg.startswith("-"):
             pass
         elif before.startswith("-") and before != "--" and "=" not in before:
@@ -186,15 +188,16 @@ def _runner(runner: str, args: list[str], files: Files) -> Command | None:
                 return command
             break
         before = arg
-    found = (_perhaps(runner, word, rest, files) for word, rest in perhaps)
+    found = (_perhaps(runner, word, rest, files) for word, rest in perhaps[:PERHAPS])
     return next(filter(None, found), None)
 
 
 def _dash_m(runner: str, arg: str, rest: list[str]) -> str:
     """The module that a runner is given by `-m`, or ''; application servers mean other things."""
-    if runner in APP_SERVERS or (arg != "--module" and arg[:2] != "-m"):
+    named = "--file" if runner == "pydevd" else "--module"  # pydevd: --module --file MODULE
+    if runner in APP_SERVERS or (arg != named and arg[:2] != "-m"):
         return ""
-    module = "".join(rest[:1]) if arg in ("-m", "--module") else arg[2:]
+    module = "".join(rest[:1]) if arg in ("-m", named) else arg[2:]
     return module if re.fullmatch(DOTTED, module) and not module.endswith(".py") else ""
 
 
@@ -209,8 +212,6 @@ def _given(runner: str, word: str, args: list[str], files: Files) -> Command | N
         name = f"{runner} {target[:60]}" + (f":{attribute[:40]}" if attribute else "")
         role = "web" if served and re.fullmatch(MODULE, target) else command.role
         return Command(role, name, command.verified)
-    if dotted and target.startswith("memtomem."):
-        return _module(target, args, files)
     command = None if served else _script(target, args, files)
     # A folder may bear the name of memtomem's command line, but nobody runs that without a word.
     named = command and (command.verified or command.name not in PROGRAMS or not command.cli)
@@ -225,6 +226,8 @@ def _application(word: str) -> tuple[str, str]:
 
 def _perhaps(runner: str, word: str, rest: list[str], files: Files) -> Command | None:
     """A word behind an option, unless it is that option's value."""
+    if runner in APP_SERVERS and not _application(word)[1] and "memtomem.web" not in word:
+        return None
     command = _given(runner, word, rest, files)
     plain = re.fullmatch(MODULE, word) or not (command and command.verified)
     if command is None or _application(word)[1] or not plain:

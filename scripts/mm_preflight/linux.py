@@ -103,15 +103,15 @@ def holds_database(pid: int, database: Database) -> bool | None:
     return holds
 
 
-def require_same_files(pid: int) -> None:
-    """Raise OSError where a path of the process is another mount namespace's or root's."""
+def root_of(pid: int) -> str:
+    """Where a process's files begin, seen from here: "", or a folder if that is elsewhere."""
     for view in ("ns/mnt", "root"):
         try:
-            same = os.path.samefile(f"/proc/{pid}/{view}", f"/proc/self/{view}")
+            if not os.path.samefile(f"/proc/{pid}/{view}", f"/proc/self/{view}"):
+                return f"/proc/{pid}/root"
         except OSError:
             continue  # hidden: another user's, who is most likely in the same
-        if not same:
-            raise OSError("it sees other files")
+    return ""
 
 
 def blind_spots(known: set[int], denied: bool) -> list[str]:
@@ -126,23 +126,38 @@ def blind_spots(known: set[int], denied: bool) -> list[str]:
     return spots if namespace == INITIAL_PID_NAMESPACE else [*spots, "container"]
 
 
-def stop_command(pid: int) -> str:
-    """The command that stops the container or the systemd service of a process, or ''."""
+def stop_command(pid: int, family: frozenset[int]) -> str:
+    """The command that stops the container or the systemd service of a process, or ''.
+
+    A service that runs others too, beside the process and its `family`, is not to be stopped.
+    """
     try:
         groups, own = (read_bounded(f"/proc/{each}/cgroup").decode() for each in (pid, "self"))
     except (OSError, ValueError):
         return ""
-    return "" if groups == own else stop_command_of(groups)
+    command = "" if groups == own else stop_command_of(groups)
+    if ".service" not in command and command != "?":
+        return command
+    for tree, line in (("", "0::"), ("/systemd", "name=systemd:"), ("/unified", "0::")):
+        path = re.search(rf"^(?:\d+:)?{line}(/.*)$", groups, re.M)
+        try:
+            members = read_bounded(f"/sys/fs/cgroup{tree}{path[1]}/cgroup.procs") if path else b""
+        except OSError:
+            continue
+        if members and not set(map(int, members.split())) <= family:
+            return ""
+    return command
 
 
 def stop_command_of(groups: str) -> str:
     """The same by the text of /proc/PID/cgroup. "?": a service whose name is not to be pasted."""
     if match := re.search(r"(docker|libpod)[-/]([0-9a-f]{12})[0-9a-f]{52}", groups):
         return f"{'podman' if match[1] == 'libpod' else 'docker'} stop {match[2]}"
-    match = re.search(r"/([^/\n]+\.service)$", groups, re.M)
+    # Of version 1, systemd's own line; other controllers stop at the user's.
+    match = re.search(r"^(?:0::|\d+:name=systemd:)(.*)/([^/\n]+\.service)$", groups, re.M)
     # A login, a scheduler or a desktop runs other things too.
-    if not match or re.match(r"(ssh|cron|at)d?\b|dbus|docker|containerd|gdm|app-|org\.", match[1]):
+    if not match or re.match(r"(ssh|cron|at)d?\b|dbus|docker|containerd|gdm|app-|org\.", match[2]):
         return ""
-    if not re.fullmatch(r"[\w.@:][\w.@:-]*", match[1], re.A):
+    if not re.fullmatch(r"[\w.@:][\w.@:-]*", match[2], re.A):
         return "?"
-    return f"{'systemctl --user' if '/user@' in groups else 'sudo systemctl'} stop {match[1]}"
+    return f"{'systemctl --user' if '/user@' in match[1] else 'sudo systemctl'} stop {match[2]}"

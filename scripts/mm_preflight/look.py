@@ -38,7 +38,8 @@ def scan(option: str | None) -> Result:
     if os.getpid() not in known:
         raise Unknown("the check is not in the process table that it reads; mount /proc")
 
-    found, doubts = _look_again(found, database, users)
+    own = users if table.is_root() else users - {table.root()}  # the system's services hide
+    found, doubts = _look_again(found, database, own)
     hits = _judge([each for each in found if each.process], database, counting, deadline)
     counted: list[Row] = []
     others: list[Row] = []
@@ -107,12 +108,8 @@ def _judge(
     for each in [*own, *others]:
         late = len(hits) >= OTHERS_LOOKED_AT or time.monotonic() > deadline
         if each.ours or each.holds or not late:
-            command = judge(
-                each.argv or [],
-                table.reader(each.process, database),
-                each.python,
-                table.HAS_LAUNCHERS,
-            )
+            files = table.reader(each.process, database, float("inf") if each.ours else deadline)
+            command = judge(each.argv or [], files, each.python, table.HAS_LAUNCHERS)
             if command or each.holds:
                 hits.append(each._replace(command=command))
     return hits

@@ -53,8 +53,8 @@ Database = namedtuple("Database", "path paths names ids linked owners")
 # `command`: what it runs, None if that is not memtomem. `ours`: it is of a user who counts.
 Seen = namedtuple("Seen", "pid process argv python holds command ours", defaults=(None, True))
 
-# An ancestor. `prompt`: it is a shell that a person types into; `loops`: a shell whose command or
-# script has a loop, so it may start again what ends.
+# An ancestor. `prompt`: it is a shell that a person types into; `loops`: of a shell, the loops
+# in its command or script, as text: they may start again what ends.
 Ancestor = namedtuple("Ancestor", "pid name argv terminal prompt loops")
 
 # One live instance: the fields of the JSON, then three for --verbose and people: argv, its age in

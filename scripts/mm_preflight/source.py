@@ -47,7 +47,7 @@ def _modules(node: ast.AST) -> list[str]:
             return texts
         if function in ("run", "resolve_name"):  # uvicorn.run("memtomem.web.app:app")
             served = (text.partition(":") for text in texts)
-            return [module for module, colon, _ in served if colon]
+            return [module for module, colon, _ in served if colon and "." in module]
     return []
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 
@@ -68,7 +69,6 @@ def me() -> Any:
 
 
 def pids() -> set[int]:
-    """Every PID in the table."""
     return set(psutil.pids())
 
 
@@ -148,24 +148,28 @@ def is_stopped(process: Any) -> bool:
 
 
 def locate(process: Any, path: str) -> str:
-    """Where a script of a process lies; OSError if that cannot be told from here."""
-    here("require_same_files", lambda _: None, process.pid)
+    """Where a script of a process lies, seen from here; OSError if that cannot be told."""
     if not os.path.isabs(path):
         path = os.path.join(process.cwd(), path)
+    path = here("root_of", lambda _: "", process.pid) + path
     main = os.path.join(path, "__main__.py")
     return main if os.path.isdir(path) else path
 
 
-def reader(process: Any, database: Database) -> Files:
-    """How to read the scripts of a process: by paths as it sees them, bounded."""
+def reader(process: Any, database: Database, until: float) -> Files:
+    """How to read the scripts of a process, by paths as it sees them; not after `until`."""
 
     def read(path: str) -> bytes:
         try:
+            if time.monotonic() > until:
+                raise OSError("too late")
             return read_program(locate(process, path))
         except TROUBLE as error:
             raise OSError(str(error)) from None
 
     def trusted(path: str) -> bool:
+        if here("root_of", lambda _: "", process.pid):
+            return False
         return bool(ask(lambda: is_trusted(locate(process, path), database.owners), False))
 
     return Files(read, trusted)
@@ -219,14 +223,16 @@ def is_root() -> bool:
     return getattr(os, "geteuid", lambda: 1)() == 0
 
 
-def kill_command(pid: int) -> str:
-    """The command that ends a process."""
-    return str(here("kill_command", lambda pid: f"kill {pid}", pid))
+def kill_command(pid: int, workers: list[int]) -> str:
+    """The command that ends a process and its workers, which may live on without it."""
+    words = " ".join(map(str, [pid, *workers]))
+    return str(here("kill_command", lambda _: f"kill {words}", pid))
 
 
-def stop_command(pid: int) -> str:
-    """The command that stops the container or service of a process, "?" or '' (linux.py)."""
-    return str(here("stop_command", lambda _: "", pid))
+def stop_command(process: Any, family: set[int]) -> str:
+    """The command that stops a process's container or service, "?" or '' (linux.py)."""
+    children = {each.pid for each in ask(lambda: process.children(recursive=True), [])}
+    return str(here("stop_command", lambda *_: "", process.pid, frozenset(family | children)))
 
 
 def blind_spots(known: set[int], denied: bool) -> list[str]:
