@@ -199,12 +199,7 @@ def _stop(case: Case) -> str:
             case.pid == 1 or (kind == "loop" and who.pid == 1),
             "stop this container from its host: its first process runs it",
         ),
-        (
-            kind == "loop" and "/T" in kill,
-            f"{kill.replace(str(case.pid), str(who and who.pid))}   (that is {origin.name}, which "
-            "would start it again, and all below it)",
-        ),
-        (kind == "loop", f"kill {who and who.pid} {case.pid}   ({LOOPING} {origin.name})"),
+        (kind == "loop", kind == "loop" and _end_loop(case)),
         (role == "web" and command.cli and not case.owner, f"mm web stop, or {kill}"),
         (kind == "client" and role == "index", f"quit {app}; it indexes after each edit"),
         (kind == "client", f"quit {app}; it starts the server again if you only kill it"),
@@ -219,6 +214,16 @@ def _stop(case: Case) -> str:
         (kind == "program" and app, f"{by_hand}   (if it comes back, end {app} first)"),
     )
     return next((advice for case, advice in cases if case), by_hand)
+
+
+def _end_loop(case: Case) -> str:
+    pid, name = case.origin.who.pid, case.origin.name
+    if "/T" in case.kill:  # Windows: it ends all that is below, too
+        return (
+            f"{case.kill.replace(str(case.pid), str(pid))}   (that is {name}, which would start it "
+            "again, and all below it)"
+        )
+    return f"kill {pid} {case.pid}   ({LOOPING} {name})"
 
 
 def _nothing_above(role: str, init: str) -> str:

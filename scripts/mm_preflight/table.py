@@ -115,7 +115,7 @@ def holds_database(process: Any, database: Database) -> bool | None:
 
     def portable(pid: int, database: Database) -> bool | None:
         try:
-            files = here("open_files", _open_files, process)
+            files = here("open_files", lambda p: [file.path for file in p.open_files()], process)
         except psutil.NoSuchProcess:
             return False
         except TROUBLE:
@@ -130,10 +130,6 @@ def holds_database(process: Any, database: Database) -> bool | None:
 
     answer: bool | None = here("holds_database", portable, process.pid, database)
     return answer
-
-
-def _open_files(process: Any) -> list[str]:
-    return [file.path for file in process.open_files()]
 
 
 def is_alive(process: Any) -> bool:
