@@ -140,6 +140,12 @@ def is_alive(process: Any) -> bool:
     return not dead and bool(ask(process.is_running, True))
 
 
+def started(pid: int) -> float | None:
+    """When a process started, in seconds since the epoch by the table's own clock; None if gone."""
+    answer: float | None = ask(lambda: psutil.Process(pid).create_time(), None)
+    return answer
+
+
 def is_stopped(process: Any) -> bool:
     """Whether it is suspended, by Ctrl-Z or SIGSTOP."""
     return bool(ask(process.status, "") == psutil.STATUS_STOPPED)
