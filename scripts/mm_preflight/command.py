@@ -19,14 +19,10 @@ from mm_preflight.report import visible
 # A terminal sends these to COMMAND as well, and COMMAND may go on after them.
 LEFT_TO_COMMAND = ("SIGINT", "SIGQUIT", "SIGBREAK")
 HANDED_ON = ("SIGTERM", "SIGHUP")
+Look = Callable[[], Result]
 
 
-def between(
-    argv: list[str],
-    look: Callable[[], Result],
-    again: Callable[[], Result],
-    show: Callable[[Result], None],
-) -> int:
+def between(argv: list[str], look: Look, again: Look, show: Callable[[Result], None]) -> int:
     """Look, run COMMAND if all is clear, look again, and show what each look saw.
 
     Returns COMMAND's exit status if that is not 0, else that of the verdict. Raises NotStarted.
