@@ -29,8 +29,10 @@ def read_options(argv: list[str]) -> Options:
     argv, command = split(argv)
     if command == []:
         raise Unknown("no COMMAND behind --; see mm-preflight --help")
-    if argv in ([], ["--agent-hook"]):  # the usual calls: argparse takes a tenth of the run
-        return Options(agent_hook=bool(argv), command=command)
+    if not argv:  # the most usual call: argparse takes a tenth of the run to import
+        return Options(command=command)
+    if argv == ["--agent-hook"] and not command:
+        return Options(agent_hook=True)
     parser = _parser()
     found = vars(parser.parse_args(argv))
     help, version = found.pop("help"), found.pop("version")
