@@ -25,17 +25,17 @@ MCP_TOOL = re.compile(r"(?:^|[^a-z0-9])mem_(do|embedding_reset|reset)$")
 NO_RESET = ("status", "revert_to_stored")  # memtomem 0.6.12 knows one more, apply_current
 QUOTING = re.compile(r"""[\\`^]\r?\n|[\\`^]|\$?['"]""")  # of sh, PowerShell and cmd
 
-PERSON = (
+PERSON = (  # this and the next as includes/agent.md has them
     "I can't run the reset from here. This program keeps a memtomem server alive, and the reset is "
     "safe only when none is. Please quit this program and your other MCP clients, open a plain "
     "terminal, and run `mm-preflight --wait 60`. When it says clear, follow the guide "
     '"Change the embedding model" from step 5.'
 )
 AGENT = (
-    "mm-preflight refused this call, because it could reset memtomem's embeddings. You cannot do "
-    "that from inside the client that runs you, because that client keeps a memtomem server alive. "
-    "Do not kill the server, and do not go past the check. Hand this to the person instead: "
-    f"{PERSON}"
+    "mm-preflight refused this call, because it would reset memtomem's embeddings. You cannot "
+    "finish this from inside the client that runs you, because that client keeps a memtomem server "
+    "alive, and it is your own parent. Do not kill the server, and do not go past the check. Hand "
+    f"this to the person instead: {PERSON}"
 )
 
 
@@ -77,9 +77,9 @@ def _resets(call: dict[str, Any]) -> bool:
     inputs = call.get("tool_input") or {}
     if found := MCP_TOOL.search(tool):
         return _mcp_resets(found[1], _object(inputs))
-    return not tool.endswith(PATCH) and _runs_reset(
-        inputs if isinstance(inputs, dict) else {"command": inputs}
-    )
+    if isinstance(inputs, str) and not inputs.lstrip().startswith("{"):
+        inputs = {"command": inputs}
+    return not tool.endswith(PATCH) and _runs_reset(_object(inputs))
 
 
 def _mcp_resets(action: str, arguments: dict[str, Any]) -> bool:

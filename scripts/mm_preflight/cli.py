@@ -103,8 +103,8 @@ def agent_hook() -> int:
     from mm_preflight import agents
 
     try:
-        if sys.stdin is None:
-            raise Unknown("stdin is closed")
+        if sys.stdin is None or sys.stdout is None:
+            raise Unknown("a standard stream is closed")
         if text := agents.answer(sys.stdin.buffer.read(agents.LIMIT + 1)):
             write(sys.stdout, text + "\n")
         return 0
