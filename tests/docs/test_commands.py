@@ -12,7 +12,7 @@ from real import apart, real
 
 __all__ = ["real"]  # the fixture
 CALL = re.compile(
-    r"(?:^|[|;&{(]|\bcommand)\s*((?:mm|memtomem|memtomem-server)(?: [^|;&{}()`\n]+)?)"
+    r"(?:^|[|;&{(]|\bcommand|\bmm-preflight .*--)\s*((?:mm|memtomem|memtomem-server)(?: [^|;&{}()`\n]+)?)"
     r"(?=$|[|;&{}()`\n])",
     re.M,
 )
