@@ -8,14 +8,16 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import psutil
 import pytest
+from mm_preflight import judge as room
 from mm_preflight import main
-from mm_preflight.judge import judge
 from mm_preflight.look import check
-from support import SCRIPT, environment, linux, posix
+from mm_preflight.records import Files
+from support import PLATFORMS, SCRIPT, environment, linux, posix, use_platform
 
 pytestmark = posix
 
@@ -105,6 +107,26 @@ def test_huge_single_argument():
     assert time.monotonic() - begin < LIMIT
 
 
+def judge(argv):
+    def read(path: str) -> bytes:
+        raise OSError(path)
+
+    return room.judge(argv, Files(read, lambda path: True), False, False)
+
+
+@pytest.mark.parametrize("runner", [[], ["-m", "uvicorn"], ["-m", "coverage", "run"]], ids=str)
+@pytest.mark.parametrize(
+    "word", ["memtomem/" * 200_000, "a:b(" * 400_000, "a:" * 400_000, "memtomem." * 200_000]
+)
+def test_huge_word(runner, word):
+    """Each is searched once, whatever is repeated in it."""
+    begin = time.monotonic()
+    judge(["python", *runner, word])
+    judge(["python", *runner, "-x", word, *["-x", "memtomem/x"] * 100_000])
+    assert time.monotonic() - begin < LIMIT / 2
+    assert time.monotonic() - begin < LIMIT
+
+
 BOMBS = {
     "blank-lines": "\n" * 110_000 + "# memtomem",
     "semicolons": "x = 1\n" + ";".join(["x"] * 50_000) + "# memtomem",
@@ -122,6 +144,15 @@ def test_code_that_is_slow_to_search(start, stand_in, preflight, name):
     with contextlib.suppress(subprocess.TimeoutExpired):
         assert preflight("--json", timeout=LIMIT + 1).of(pid) == []
     assert time.monotonic() - begin < LIMIT
+
+
+@linux
+def test_shell_script_that_is_slow_to_search(start, stand_in, preflight, home):
+    """Above a process that counts, a shell's script is looked into for a loop."""
+    server = stand_in.program("memtomem-server")
+    (home / "run.sh").write_text("\n" * 400_000 + f"{server}\nexit\n")
+    pid = start("sh", home / "run.sh")
+    assert preflight("--json", timeout=LIMIT).of(pid)[0]["command"] == "memtomem-server"
 
 
 # ---- the script's text --------------------------------------------------------------------------
@@ -154,6 +185,18 @@ def swap_device(path: Path) -> None:
 def swap_loop(path: Path) -> None:
     path.unlink()
     os.symlink(path, path)
+
+
+def swap_zip(path: Path) -> None:
+    """A broken LZMA member: zipimport would not take it, and unpacking it fails strangely."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("__main__.py", "import memtomem\n" * 99)
+    path.write_bytes(path.read_bytes().replace(b"\x5d\x00\x00", b"\xff\xff\xff", 1))
+
+
+def swap_zip_bomb(path: Path) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_BZIP2) as archive:
+        archive.writestr("__main__.py", b"\n" * (200 << 20))
 
 
 def swap_open_folder(path: Path) -> None:
@@ -205,6 +248,19 @@ def test_script_in_another_mount_namespace(world, root):
     )
     rows = rows_of(result[1])
     assert [(row["pid"], row["verified"]) for row in rows] == [(result[0], False)]
+
+
+def test_program_in_another_mount_namespace(world, root, home, stand_in):
+    """As a service with a private /tmp, or a sandbox: its script is read as the process sees it."""
+    (home / "app.py").write_text(f"import memtomem\n{STAY}")
+    result = world(
+        "process = spawn('unshare', '--mount', PYTHON, APP)\n"
+        "result = [process.pid, check('--json')]",
+        APP=str(home / "app.py"),
+        PYTHON=stand_in.python,
+    )
+    rows = rows_of(result[1])
+    assert [(row["pid"], row["command"]) for row in rows] == [(result[0], "python app.py")]
 
 
 def rows_of(report: dict) -> list[dict]:
@@ -379,6 +435,69 @@ def test_proc_of_another_namespace(own_world, preflight, home, stand_in):
     assert "/proc" in done.stderr
 
 
+@linux
+@pytest.mark.parametrize("shape", ["everything", "all-but-its-program"])
+def test_process_that_denies(start, stand_in, only, monkeypatch, both, shape, in_process):
+    """A service of the system, or another user's: it is no Python of one's own, so no doubt."""
+    pid = start(stand_in.python, "-c", STAY)
+    only(pid)
+    monkeypatch.setattr("mm_preflight.table.system", None)  # Linux's own room reads past psutil
+
+    def denies(name):
+        real = getattr(psutil.Process, name)
+
+        def call(process, *args, **settings):
+            if process.pid == pid:
+                raise psutil.AccessDenied(pid)
+            return real(process, *args, **settings)
+
+        monkeypatch.setattr(psutil.Process, name, call)
+
+    for name in ("cmdline", "username", "open_files", "cwd", "environ", "uids"):
+        denies(name)
+    if shape == "everything":
+        for name in ("name", "exe"):
+            denies(name)
+    report = in_process("--json")
+    assert report.status == 0
+    assert report.json["uninspected"] >= 1
+
+
+TITLED = """
+import ctypes, os, time
+stat = open('/proc/self/stat').read().rpartition(')')[2].split()
+begin, end = map(int, stat[45:47])
+title = b'gunicorn: master [memtomem.web.app:app]'
+ctypes.memmove(begin, title.ljust(end - begin, b'\\0'), end - begin)
+print('ready', os.getpid(), flush=True)
+time.sleep(99)
+"""
+
+
+@linux
+def test_title_of_root_s_server(world, nobody_names):
+    """An ordinary user sees of it only the title that it wrote over its argv."""
+    result = world(
+        f"{AS_NOBODY}spawn(sys.executable, '-c', TITLED, 'x' * 99)\n"
+        "result = check('--json', **settings)",
+        TITLED=TITLED,
+        **nobody_names,
+    )
+    assert [row["command"] for row in rows_of(result)] == ["gunicorn memtomem.web.app:app"]
+
+
+def test_sudo_counts_who_ran_it(world, nobody, shared):
+    """The database may be root's since an earlier sudo; the person's processes count as well."""
+    result = world(
+        "spawn(SHARED + '/mm', 'init', **AT)\n"
+        "env = os.environ | {'SUDO_UID': str(AT['user'])}\n"
+        "result = check('--json', '--db', SHARED + '/.memtomem/memtomem.db', env=env)",
+        SHARED=str(shared),
+        AT=nobody.at(shared) | {"cwd": str(shared)},
+    )
+    assert [row["command"] for row in rows_of(result)] == ["mm init"]
+
+
 HOLDS = f"file = open(os.environ['HOME'] + '/.memtomem/memtomem.db')\n{STAY}"
 HIDES = {
     "plain": ("PYTHON, '-c', HOLDS, **AT", 1),
@@ -437,6 +556,7 @@ CALLS = [
     "exe",
     "is_running",
     "name",
+    "open_files",
     "parent",
     "parents",
     "ppid",
@@ -447,8 +567,14 @@ CALLS = [
 ]
 
 
+@pytest.fixture(params=PLATFORMS)
+def both(request, monkeypatch) -> str:
+    """Over this platform's table, and over the portable one."""
+    return use_platform(request.param, monkeypatch)
+
+
 @pytest.fixture
-def raising(monkeypatch, only):
+def raising(monkeypatch, only, both):
     """Run the check while a psutil call raises an error, for one process or for all."""
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
 
@@ -480,7 +606,8 @@ def test_psutil_raises(start, stand_in, only, raising, call, evidence):
     row = check(None).processes[0]
     assert row.evidence == [evidence]
     for error in ERRORS:
-        gone = isinstance(error, psutil.NoSuchProcess) and call in ("__init__", "cmdline")
+        gone = isinstance(error, psutil.NoSuchProcess)
+        gone = gone and call in ("__init__", "cmdline", "open_files")
         for everywhere in (False, True):
             result = raising(call, error, pid, everywhere)
             expected = ("live", "unknown", "clear") if gone else ("live", "unknown")

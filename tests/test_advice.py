@@ -18,6 +18,7 @@ from pathlib import Path
 import psutil
 import pytest
 from mm_preflight.advice import Case, origin, stop
+from mm_preflight.linux import stop_command_of
 from mm_preflight.records import Ancestor, Command
 from real import apart, real
 from support import free_port, linux, posix, until
@@ -25,9 +26,9 @@ from support import free_port, linux, posix, until
 __all__ = ["real"]  # the fixture
 
 
-def ancestor(line: str, pid: int, terminal: str | None = None, loops: bool = False) -> Ancestor:
+def ancestor(line: str, pid: int, terminal: str | None = None, loops: str = "") -> Ancestor:
     """An ancestor by its command line; its name is that of its program."""
-    argv = shlex.split(line, posix="\\" not in line)
+    argv = line if isinstance(line, list) else shlex.split(line, posix="\\" not in line)
     program = re.split(r"[/\\]", argv[0])[-1].removeprefix("-")
     prompt = program in ("zsh", "bash", "fish", "cmd.exe", "powershell.exe") and (
         len(argv) == 1 or "-noexit" in argv or "--init-file" in argv
@@ -49,16 +50,20 @@ def advice(command, *lines, terminal=None, windows=False, unit="", gone=True, **
         line if isinstance(line, Ancestor) else ancestor(line, 100 + at, terminal)
         for at, line in enumerate(lines)
     ]
-    case = {"owner": "", "admin": False, "suspended": False} | more
-    found = origin(ancestors, terminal, gone)
-    return stop(Case(command, 7, found, unit, windows=windows, **case))
+    argv = ["python", "/v/bin/memtomem-server"]
+    found = origin(ancestors, terminal, gone, argv)
+    kill = TASKKILL if windows else "kill 7"
+    elevated = "an administrator's terminal" if windows else "sudo"
+    given = {"owner": "", "elevated": elevated, "suspended": False} | more
+    given = {"command": command, "pid": 7, "kill": kill, "origin": found, "unit": unit} | given
+    return stop(Case(**given))
 
 
 GONE = "its client is gone, so nothing starts it again"
-LOOPS = "the first is the bash that would start it again"
+LOOPS = "the first would start it again: it is bash"
 TASKKILL = "taskkill /PID 7 /T /F"
-USER_MANAGER = Ancestor(900, "systemd", ["systemd", "--user"], None, False, False)
-INIT = Ancestor(1, "systemd", ["/sbin/init"], None, False, False)
+USER_MANAGER = Ancestor(900, "systemd", ["systemd", "--user"], None, False, "")
+INIT = Ancestor(1, "systemd", ["/sbin/init"], None, False, "")
 AGAIN = "it starts the server again if you only kill it"
 WORDS = {
     "client": ((SERVER, "cursor", INIT), {}, f"quit Cursor (pid 100); {AGAIN}"),
@@ -85,7 +90,7 @@ WORDS = {
     "client-nobody-knows": (
         (SERVER, "/opt/agent --serve", INIT),
         {},
-        f"quit agent (pid 100); {AGAIN}",
+        "end agent (pid 100), then kill 7; it may start the server again if you only kill that",
     ),
     "typed-in-vs-code": (
         (WEB, "zsh", "code --type=ptyHost", "code", INIT),
@@ -95,7 +100,7 @@ WORDS = {
     "typed-server-in-vs-code": (
         (SERVER, "bash --init-file /x/y.sh", "code", INIT),
         {"terminal": TTY},
-        "Ctrl-C in pts/3, or kill 7",
+        "kill 7, or press Ctrl-C in pts/3",
     ),
     "typed-on-windows": (
         (SERVER, r"C:\x\powershell.exe -noexit -command x", r"C:\x\Code.exe"),
@@ -113,7 +118,7 @@ WORDS = {
     "orphan-of-a-user-manager": ((SERVER, USER_MANAGER, INIT), {}, f"kill 7   ({GONE})"),
     "first-in-a-container": ((SERVER,), {"gone": False}, "kill 7"),
     "in-a-container": (
-        (SERVER, Ancestor(1, "tini", ["tini", "--", "x"], None, False, False)),
+        (SERVER, Ancestor(1, "tini", ["tini", "--", "x"], None, False, "")),
         {},
         "kill 7",
     ),
@@ -125,12 +130,12 @@ WORDS = {
     "service-of-a-strange-name": (
         (SERVER, INIT),
         {"unit": "?"},
-        "stop the systemd service that runs it; systemctl status 7 names it",
+        "stop its systemd service, which systemctl status 7 names",
     ),
     "service-of-its-terminal": (
         (SERVER, "bash", "xterm", INIT),
         {"unit": "sudo systemctl stop x.service", "terminal": TTY},
-        "Ctrl-C in pts/3, or kill 7",
+        "kill 7, or press Ctrl-C in pts/3",
     ),
     "docker": (
         (SERVER, "tini -- memtomem-server", INIT),
@@ -144,9 +149,76 @@ WORDS = {
         "if you only kill it, supervisord (pid 100) starts it again)",
     ),
     "loop": (
-        (SERVER, ancestor("bash run.sh", 100, None, True), INIT),
+        (SERVER, ancestor("bash run.sh", 100, None, "while :; do memtomem-server; done"), INIT),
         {},
         f"kill 100 7   ({LOOPS})",
+    ),
+    "loop-below-a-client": (
+        (
+            SERVER,
+            ancestor("bash run.sh", 100, None, "while :; do memtomem-server; done"),
+            "cursor",
+            INIT,
+        ),
+        {},
+        f"quit Cursor (pid 101); {AGAIN}",
+    ),
+    "loop-below-a-service": (
+        (SERVER, ancestor("bash run.sh", 100, None, "while :; do memtomem-server; done"), INIT),
+        {"unit": "sudo systemctl stop mm.service"},
+        "sudo systemctl stop mm.service   (if you only kill it, it may be started again)",
+    ),
+    "launchd": (
+        (SERVER, Ancestor(1, "launchd", ["/sbin/launchd"], None, False, "")),
+        {},
+        "kill 7   (if it comes back, launchd starts it: launchctl list tells its LABEL, and "
+        "launchctl remove LABEL stops it)",
+    ),
+    "web-of-another-user": (
+        (WEB, "bash", INIT),
+        {"owner": "ben"},
+        "kill 7 (it belongs to ben: ask them, or use sudo)",
+    ),
+    "loop-about-something-else": (
+        (LIBRARY, ancestor("bash .xinitrc", 100, None, "for f in /etc/x/*; do . $f; done"), INIT),
+        {},
+        "kill 7",
+    ),
+    "first-process-of-a-container-loops": (
+        (SERVER, ancestor("sh run.sh", 1, None, "while :; do memtomem-server; done")),
+        {},
+        "stop this container from its host: its first process runs it",
+    ),
+    "first-process-of-a-container": (
+        (SERVER,),
+        {"gone": False, "pid": 1},
+        "stop this container from its host: its first process runs it",
+    ),
+    "supervisor-is-first-in-a-container": (
+        (SERVER, ancestor("python /usr/bin/supervisord -n", 1)),
+        {},
+        "supervisorctl stop NAME   (supervisorctl status tells its NAME; "
+        "if you only kill it, supervisord (pid 1) starts it again)",
+    ),
+    "script-with-a-client's-name": (
+        (INDEX, "bash /home/ana/claude-nightly.sh", INIT),
+        {},
+        "let it finish, or kill 7",
+    ),
+    "python-with-a-client's-name": (
+        (LIBRARY, "python claude_agent.py", INIT),
+        {},
+        "kill 7   (if it comes back, end claude_agent.py (pid 100) first)",
+    ),
+    "code-is-no-name": (
+        (SERVER, ["python", "-c", "key='sk-1'"], INIT),
+        {},
+        "end python (pid 100), then kill 7; it may start the server again if you only kill that",
+    ),
+    "node-code-is-no-name": (
+        (SERVER, ["node", "-e", "key='sk-1'"], INIT),
+        {},
+        "end node (pid 100), then kill 7; it may start the server again if you only kill that",
     ),
     "script": ((SERVER, "bash run.sh", INIT), {}, "kill 7"),
     "background-loop": (
@@ -158,12 +230,12 @@ WORDS = {
     "index": (
         (INDEX, "zsh", INIT),
         {"terminal": TTY},
-        "let it finish, or Ctrl-C in pts/3, or kill 7",
+        "let it finish, or kill 7, or press Ctrl-C in pts/3",
     ),
     "tmux": (
-        (LIBRARY, Ancestor(100, "tmux: server", ["tmux"], None, False, False), INIT),
+        (LIBRARY, Ancestor(100, "tmux: server", ["tmux"], None, False, ""), INIT),
         {"terminal": TTY},
-        "Ctrl-C in pts/3, or kill 7",
+        "kill 7, or press Ctrl-C in pts/3",
     ),
     "desktop": ((LIBRARY, "gnome-shell", INIT), {}, "kill 7"),
     "program": (
@@ -174,7 +246,7 @@ WORDS = {
     "suspended": (
         (LIBRARY, "bash", INIT),
         {"suspended": True},
-        "kill 7; it is suspended: wake it first (fg, or kill -CONT 7)",
+        "wake it first, because it is suspended: kill -CONT 7; then kill 7",
     ),
     "another-user": (
         (LIBRARY, "bash", INIT),
@@ -183,7 +255,7 @@ WORDS = {
     ),
     "another-user-as-root": (
         (LIBRARY, "bash", INIT),
-        {"owner": "ben", "admin": True},
+        {"owner": "ben", "elevated": ""},
         "kill 7 (it belongs to ben)",
     ),
     "another-user-on-windows": (
@@ -213,6 +285,41 @@ def test_sudo_s_own_terminal_is_not_the_person_s():
     inner = ancestor("sudo mm shell", 100, "/dev/pts/8")
     outer = ancestor("sudo mm shell", 101, TTY)
     assert advice(SHELL, inner, outer, "bash", terminal="/dev/pts/8") == "type quit in pts/3"
+
+
+GROUPS = {
+    "none": ("0::/\n", ""),
+    "scope": ("0::/user.slice/user-1000.slice/session-2.scope\n", ""),
+    "service": ("0::/system.slice/mm.service\n", "sudo systemctl stop mm.service"),
+    "user-service": (
+        "0::/user.slice/user-1000.slice/user@1000.service/app.slice/mm@x.service\n",
+        "systemctl --user stop mm@x.service",
+    ),
+    "version-1": (
+        "12:cpu:/\n1:name=systemd:/system.slice/mm.service\n0::/\n",
+        "sudo systemctl stop mm.service",
+    ),
+    "begins-with-a-dash": ("0::/system.slice/--now.service\n", "?"),
+    "blank": ("0::/system.slice/a b.service\n", "?"),
+    "command": ("0::/system.slice/a;reboot.service\n", "?"),
+    "escape": ("0::/system.slice/a\\x2d.service\n", "?"),
+    "not-ascii": ("0::/system.slice/\u0430.service\n", "?"),
+    "login": ("0::/system.slice/sshd.service\n", ""),
+    "cron": ("0::/system.slice/cron.service\n", ""),
+    "desktop": ("0::/user.slice/user@1.service/app.slice/app-gnome-x.service\n", ""),
+    "docker": (
+        f"0::/system.slice/docker-{'0123456789ab' + 'c' * 52}.scope\n",
+        "docker stop 0123456789ab",
+    ),
+    "docker-1": (f"4:cpu:/docker/{'0123456789ab' + 'c' * 52}\n", "docker stop 0123456789ab"),
+    "podman": (f"0::/x/libpod-{'0123456789ab' + 'c' * 52}.scope\n", "podman stop 0123456789ab"),
+}
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_stop_command_of_a_control_group(name):
+    groups, expected = GROUPS[name]
+    assert stop_command_of(groups) == expected
 
 
 def test_a_chain_of_a_thousand_ancestors():
@@ -333,7 +440,7 @@ def test_tmux(server, advised, tmux, typed):
     row = advised()
     place = (row["terminal"] or "").removeprefix("/dev/")
     if place:  # psutil does not tell it on every platform
-        assert row["stop"] == f"Ctrl-C in {place}, or kill {row['pid']}"
+        assert row["stop"] == f"kill {row['pid']}, or press Ctrl-C in {place}"
     assert "tmux" not in row["stop"]
     tmux.press("C-c") if place else follow(row["stop"])
     assert advised.gone()
@@ -452,6 +559,53 @@ def test_gunicorn(advised, start, home, stand_in, marked, application):
     assert not marked()
 
 
+POOL = """
+import multiprocessing, os, sys, time
+def fill():
+    global connection
+    import sqlite3
+    connection = sqlite3.connect(sys.argv[2])
+    connection.execute("select * from sqlite_master").fetchall()
+if __name__ == "__main__":
+    with multiprocessing.get_context(sys.argv[1]).Pool(2, fill) as pool:
+        pool.map(time.sleep, [0.5, 0.5])
+        print("ready", os.getpid(), flush=True)
+        time.sleep(99)
+"""
+
+
+@posix
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_pool_of_workers(advised, start, home, marked, method, database):
+    """Without its parent, a worker of multiprocessing lives on with the database open."""
+    (home / "pool.py").write_text(POOL)
+    start(sys.executable, home / "pool.py", method, database)
+    row = until(lambda: len((row := advised())["pids"]) == 3 and row, "both workers")
+    assert row["stop"].split()[1:4] == [str(pid) for pid in row["pids"]]
+    follow(row["stop"])
+    assert advised.gone()
+
+
+@linux
+def test_background_job(server, advised, tmux):
+    """Ctrl-C does not reach it: what stands first does."""
+    tmux("bash --norc")
+    tmux.types(f"{shlex.join(server)} &")
+    follow(advised()["stop"])
+    assert advised.gone()
+
+
+@posix
+def test_script_that_waits(server, advised, start, home):
+    """Ending it alone leaves the server alive."""
+    script = home / "start.sh"
+    script.write_text(f"#!/bin/sh\n{shlex.join(server)}\nexit\n")
+    script.chmod(0o755)
+    start(script)
+    follow(advised()["stop"])
+    assert advised.gone()
+
+
 def workers(pid: int, count: int) -> list[psutil.Process]:
     found = psutil.Process(pid).children()
     return found if len(found) == count else []
@@ -482,5 +636,6 @@ def test_real_mm_web_in_the_background(advised, real, home, marked, preflight):
     [row] = until(mine, "the web UI with its database")
     assert row["stop"] == f"mm web stop, or kill {row['pid']}"
     follow(row["stop"], env)
+    until(lambda: mine() == [], "its end")
     time.sleep(AFTER)
-    assert not psutil.pid_exists(row["pid"])
+    assert mine() == []

@@ -5,7 +5,7 @@ import os
 import subprocess
 
 import pytest
-from mm_preflight.database import database_path
+from mm_preflight.database import database_path, find_database, sudo_user
 from mm_preflight.records import Unknown
 from real import real
 
@@ -179,3 +179,26 @@ def test_what_memtomem_does_not_take_is_unknown(name, configured, answers):
     assert answers[name] in (None, DEFAULT)
     with pytest.raises(Unknown, match="--db"):
         database_path()
+
+
+@pytest.mark.parametrize(
+    "command, expected",
+    [("/usr/bin/mm-preflight", True), ("/bin/bash", False), ("/usr/bin/su", False), ("", True)],
+)
+def test_sudo_means_its_caller_but_not_in_a_root_shell(monkeypatch, command, expected):
+    """`sudo -i` gives root's home, and memtomem goes by the home."""
+    monkeypatch.setattr(os, "geteuid", lambda: 0, raising=False)
+    monkeypatch.setenv("SUDO_UID", "65534")
+    monkeypatch.setenv("SUDO_COMMAND", command)
+    assert (sudo_user() == 65534) is expected
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a link there is followed another way")
+def test_database_behind_a_link_and_two_dots(tmp_path):
+    """The system follows the link first, and goes up from where that leads."""
+    (tmp_path / "far" / "below").mkdir(parents=True)
+    (tmp_path / "far" / "x.db").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "far" / "below")
+    found = find_database(str(tmp_path / "link" / ".." / "x.db"))
+    assert str(tmp_path / "far" / "x.db") in found.paths
+    assert found.ids

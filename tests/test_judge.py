@@ -9,9 +9,22 @@ from itertools import chain
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from mm_preflight import judge as room
 from mm_preflight.argv import is_python, read_python_arguments, read_shell_arguments
-from mm_preflight.judge import judge
 from mm_preflight.records import Files
+
+
+def unreadable(path: str) -> bytes:
+    raise OSError(path)
+
+
+NO_FILES = Files(unreadable, lambda path: True)
+
+
+def judge(argv, files=NO_FILES, python=False, windows=False):
+    """Of an argv alone, unless its files can be read."""
+    return room.judge(argv, files, python, windows)
+
 
 CLI_CODE = "from memtomem.cli import cli; cli()"
 WEB, SERVER, CLI = ("web", "mm web"), ("mcp-server", "memtomem-server"), ("cli", "mm")
@@ -383,6 +396,11 @@ IMPORTS = {
         {"brain/__main__.py": "from memtomem.server import main"},
         ("mcp-server", "python -m brain"),
     ),
+    "package-of-its-folder-by-its-init": (
+        "python -m brain",
+        {"brain/__main__.py": "pass", "brain/__init__.py": "import memtomem"},
+        ("library", "python -m brain"),
+    ),
     "application-of-its-folder": (
         "python /bin/uvicorn --port 1 app:app",
         {"/bin/uvicorn": "from uvicorn import main", "app.py": "import memtomem.web"},
@@ -424,6 +442,10 @@ ACQUITTED = {
     "pytest-on-a-folder": ("python -m coverage run -m pytest memtomem", {}),
     "gunicorn-name": ("python /bin/gunicorn -n memtomem.web.app other:app", {}),
     "reload-folder": ("python -m uvicorn --reload-dir memtomem app:app", {"app.py": "pass"}),
+    "own-trace": ("python trace.py memtomem.md", {"trace.py": "pass"}),
+    "viztracer-file": ("python -m viztracer memtomem.json", {}),
+    "gunicorn-configuration": ("python -m gunicorn -c memtomem.conf x:y", {}),
+    "docker-image": ("python a.py", {"a.py": "c.run('memtomem:latest')"}),
     "runner-argument": ("python -m pdb app.py /bin/mm web", {"app.py": "pass", "/bin/mm": "cli"}),
 }
 PROGRAM_MODULES = {"mm": "memtomem.cli:cli", "memtomem-server": "memtomem.server:main"}
@@ -500,6 +522,15 @@ def test_name_counts_unverified_where_the_text_proves_nothing(texts, trusted, ex
         ("fish --init-command source", ("", "")),
         ("bash run.sh -c x", ("script", "run.sh")),
         ("sh -x run.sh", ("script", "run.sh")),
+        ("bash -C run.sh", ("script", "run.sh")),
+        ("bash -ce 'mm web'", ("c", "mm web")),
+        ("bash -Eeuc 'mm web'", ("c", "mm web")),
+        ("fish '--command=mm web'", ("c", "mm web")),
+        ("bash --login run.sh", ("script", "run.sh")),
+        ("bash -euo pipefail run.sh", ("script", "run.sh")),
+        ("bash -s", ("script", "")),
+        ("powershell -ExecutionPolicy Bypass -File x.ps1", ("script", "x.ps1")),
+        ("bash run.sh /k", ("script", "run.sh")),
         ("bash -o pipefail run.sh", ("script", "run.sh")),
         ("/bin/sh /x/run.sh", ("script", "/x/run.sh")),
         ("sh -c 'mm web' sh for", ("c", "mm web")),

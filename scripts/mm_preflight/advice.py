@@ -14,11 +14,10 @@ from mm_preflight.argv import (
     basename,
     is_python,
     is_shell,
-    program_of,
     read_python_arguments,
     read_shell_arguments,
 )
-from mm_preflight.records import Ancestor, Command
+from mm_preflight.records import Ancestor
 
 # First word of a process name: the MCP client as people know it.
 CLIENTS = {
@@ -43,19 +42,22 @@ NOBODY = (
     r"|explorer|conhost|OpenConsole|svchost|services\b|wininit|winlogon|userinit|sihost|Finder|Dock\b"
     r"|loginwindow)"
 )
+LOOPING = "the first would start it again: it is"
 INIT = r"init\b|systemd|launchd"
 
 # Who answers for a process. `kind`: "client", "supervisor", "loop" (a shell that would start it
 # again), "prompt" (a person typed it), "program", "orphan" (its parent is gone) or "". `who`: the
 # ancestor, or None; `name`: how people know it; `terminal`: where the person sits; `launchers`:
-# PIDs between the two, topmost first; `init`: above all that is systemd, launchd or init.
+# PIDs between the two, topmost first; `init`: the name of what is above all that, systemd, launchd
+# or init, or "".
 Origin = namedtuple("Origin", "kind who name terminal launchers init")
 
 
-# What the advice rests on. `pid`: whom to end; `unit`: the command that stops its service or
-# container, "?" if its name is not to be pasted; `owner`: another user whose process it is;
-# `admin`: the check runs as root, or on Windows; `suspended`: Ctrl-Z or SIGSTOP.
-Case = namedtuple("Case", "command pid origin unit owner admin suspended windows")
+# What the advice rests on. `pid`: whom to end, and `kill`: the command for it; `unit`: the command
+# that stops its service or container, "?" if its name is not to be pasted; `owner`: another user
+# whose process it is, and `elevated`: how to end it all the same, "" if this check may;
+# `suspended`: Ctrl-Z or SIGSTOP.
+Case = namedtuple("Case", "command pid kill origin unit owner elevated suspended")
 
 
 def origin(
@@ -69,7 +71,7 @@ def origin(
     `parent_gone`: where there is no ancestor, it is because that ended. `argv`: the process's own.
     """
     launchers: list[int] = []
-    kind, who, init = "orphan" if parent_gone else "", None, False
+    kind, who, init = "orphan" if parent_gone else "", None, ""
     for at, each in enumerate(ancestors):
         if is_launcher(each, argv) and each.pid > 1:  # PID 1 of a container ends the container
             terminal = each.terminal or terminal  # sudo gives its child a terminal of its own
@@ -79,23 +81,27 @@ def origin(
         if client := client_of(each):
             while at + 1 < len(ancestors) and client_of(ancestors[at + 1]) == client:
                 at += 1  # an application's helper is quit with the application
-            return Origin("client", ancestors[at], client, terminal, launchers, False)
-        if each.pid <= 1 or re.match(NOBODY, each.name) or (terminal and each.terminal != terminal):
-            init = re.match(INIT, each.name) is not None
-            kind = kind if who or init else ""
-            break
-        found = _kind(each, ancestors[at + 1 : at + 2])
+            return Origin("client", ancestors[at], client, terminal, launchers, "")
+        found = _kind(each, ancestors[at + 1 : at + 2], argv or [])
+        if found not in ("supervisor", "loop"):  # these may be PID 1 of a container
+            nobody = each.pid <= 1 or re.match(NOBODY, each.name) is not None
+            if nobody or (terminal and each.terminal != terminal):
+                init = each.name if re.match(INIT, each.name) else ""
+                kind = kind if who or init else ""
+                break
         if who is None or found in ("supervisor", "loop"):
             kind, who = found, each
-        if found != "program":
+        if found not in ("program", "loop"):
             break
     return Origin(kind, who, display_name(who) if who else "", terminal, launchers, init)
 
 
-def _kind(each: Ancestor, above: list[Ancestor]) -> str:
+def _kind(each: Ancestor, above: list[Ancestor], argv: list[str]) -> str:
     if supervisor_of(each):
         return "supervisor"
-    if each.loops:
+    # Whether a loop is about this process: its program is named there, or comes in from outside.
+    names = {basename(word) for word in [*argv[:1], read_python_arguments(argv[1:])[1]]} - {""}
+    if any(name in each.loops for name in [*names, '"$@"', "$*", "$1"]) and each.loops:
         return "loop"
     if not each.prompt:
         return "program"
@@ -105,26 +111,36 @@ def _kind(each: Ancestor, above: list[Ancestor]) -> str:
 
 
 def script_of(each: Ancestor) -> str:
-    """The program that an ancestor is: of an interpreter, the script it runs."""
+    """The program that an ancestor is: of an interpreter, the script it runs, if that is plain."""
     program = basename(each.argv[0]) if each.argv else each.name
+    script = ""
     if is_python(program):
-        program = basename(read_python_arguments(each.argv[1:])[1]) or program
+        option, script, _ = read_python_arguments(each.argv[1:])
+        script = "" if option == "c" else basename(script)
     elif re.match("(node|bun|deno)\\b", program):
-        words = [arg for arg in each.argv[1:] if not arg.startswith("-")]
-        program = basename(words[0]) if words else program
+        words = [word for word in each.argv[1:] if word != "run"]
+        script = basename(words[0]) if words and not words[0].startswith("-") else ""
+    # What is not plain may be code, and code may hold a secret.
+    program = script if re.fullmatch(r"[\w.-]{1,40}", script) else program
     return program.lower().removesuffix(".exe")
+
+
+def is_interpreter(each: Ancestor) -> bool:
+    """Whether an ancestor is called by what it runs: it says nothing itself."""
+    return re.match("node|bun|deno|python", each.name.lower()) is not None
 
 
 def display_name(each: Ancestor) -> str:
     """The name to call an ancestor by; of an interpreter, its script's."""
-    script = script_of(each)
-    return script if re.match("node|bun|deno|python", each.name.lower()) else each.name
+    return script_of(each) if is_interpreter(each) else each.name
 
 
 def client_of(each: Ancestor) -> str | None:
-    """The MCP client that an ancestor is, as people know it."""
-    named = re.match("node|bun|deno|python", each.name.lower())
-    word = re.match("[a-z]*", script_of(each) if named else each.name.lower())
+    """The MCP client that an ancestor is, as people know it; a script may merely bear its name."""
+    name = display_name(each).lower()
+    if (each.argv and is_shell(each.argv[0])) or name.endswith((".sh", ".py")):
+        return None
+    word = re.match(r"[a-z]+(?=[ .-]|\Z)", name)
     return CLIENTS.get(word[0]) if word else None
 
 
@@ -136,7 +152,7 @@ def supervisor_of(each: Ancestor) -> tuple[str, str] | None:
 
 def is_launcher(each: Ancestor, argv: list[str] | None) -> bool:
     """Whether an ancestor merely waits for its child, whose argv this is."""
-    if script_of(each) in LAUNCHERS or (each.argv and program_of(each.argv[0])):
+    if script_of(each) in LAUNCHERS:
         return True
     # On Windows a script is a program that starts Python with itself as the script, and waits.
     if each.name.lower().endswith(".exe"):
@@ -149,46 +165,61 @@ def is_launcher(each: Ancestor, argv: list[str] | None) -> bool:
 
 def stop(case: Case) -> str:
     """What to do about one live process, in words that a person can follow to the letter."""
-    command, pid, origin = case.command, case.pid, case.origin
-    kill = f"taskkill /PID {pid} /T /F" if case.windows else f"kill {pid}"
-    container = case.unit.startswith(("docker", "podman"))
-    words = _stop(command, origin, case.unit if container or origin.init else "", kill, pid)
-    if case.suspended and not case.windows:
-        words += f"; it is suspended: wake it first (fg, or kill -CONT {pid})"
+    words = _stop(case)
+    if case.suspended:
+        words = f"wake it first, because it is suspended: kill -CONT {case.pid}; then {words}"
     if case.owner:
-        other = "an administrator's terminal" if case.windows else "sudo"
-        words += f" (it belongs to {case.owner}" + (
-            ")" if case.admin else f": ask them, or use {other})"
-        )
+        ask = f": ask them, or use {case.elevated}" if case.elevated else ""
+        words += f" (it belongs to {case.owner}{ask})"
     return words
 
 
-def _stop(command: Command, origin: Origin, unit: str, kill: str, pid: int) -> str:
+def _stop(case: Case) -> str:
+    command, origin, kill = case.command, case.origin, case.kill
     who, name, role, kind = origin.who, command.name, command.role, origin.kind
+    container = case.unit.startswith(("docker", "podman"))
+    unit = case.unit if container or origin.init else ""
     place = (origin.terminal or "").removeprefix("/dev/")
-    by_hand = f"Ctrl-C in {place}, or {kill}" if place else kill
-    app = f"{origin.name} (pid {who.pid})" if who and not is_shell(who.name) else ""
+    by_hand = f"{kill}, or press Ctrl-C in {place}" if place else kill
+    shell = who and is_shell(who.argv[0] if who.argv else who.name)
+    app = f"{origin.name} (pid {who.pid})" if who and not shell else ""
     listing, stopping = (who and supervisor_of(who)) or ("", "")
-    gone = "its client is gone" if role == "mcp-server" else "its parent is gone"
     cases = (
         ("ipykernel" in name, "shut down this notebook's kernel, in Jupyter or in your editor"),
-        (unit.startswith(("docker", "podman")), unit),
+        (container, unit),
         (
             kind == "supervisor",
             f"{stopping}   ({listing} tells its NAME; if you only kill it, {app} starts it again)",
         ),
-        (unit == "?", f"stop the systemd service that runs it; systemctl status {pid} names it"),
+        (unit == "?", f"stop its systemd service, which systemctl status {case.pid} names"),
         (unit, f"{unit}   (if you only kill it, it may be started again)"),
-        (kind == "loop", f"kill {who and who.pid} {kill.removeprefix('kill ')}   (the first is the "
-         f"{origin.name} that would start it again)"),
-        (role == "web" and command.cli, f"mm web stop, or {kill}"),
+        (
+            case.pid == 1 or (kind == "loop" and who.pid == 1),
+            "stop this container from its host: its first process runs it",
+        ),
+        (kind == "loop", f"kill {who and who.pid} {case.pid}   ({LOOPING} {origin.name})"),
+        (role == "web" and command.cli and not case.owner, f"mm web stop, or {kill}"),
         (kind == "client" and role == "index", f"quit {app}; it indexes after each edit"),
-        (kind == "client" or (kind == "program" and app and role == "mcp-server"),
-         f"quit {app}; it starts the server again if you only kill it"),
+        (kind == "client", f"quit {app}; it starts the server again if you only kill it"),
+        (
+            kind == "program" and app and role == "mcp-server",
+            f"end {app}, then {kill}; it may start the server again if you only kill that",
+        ),
         (place and role == "shell", f"type quit in {place}"),
         (place and name.startswith("sqlite"), f"type .quit in {place}"),
         (role in ("index", "cli", "embedding-reset"), f"let it finish, or {by_hand}"),
-        (kind == "orphan" and not place, f"{kill}   ({gone}, so nothing starts it again)"),
+        (kind == "orphan" and not place, f"{kill}   ({_nothing_above(role, origin.init)})"),
         (kind == "program" and app, f"{by_hand}   (if it comes back, end {app} first)"),
-    )  # fmt: skip
+    )
     return next((advice for case, advice in cases if case), by_hand)
+
+
+def _nothing_above(role: str, init: str) -> str:
+    if init == "launchd":
+        return (
+            "if it comes back, launchd starts it: launchctl list tells its LABEL, and launchctl "
+            "remove LABEL stops it"
+        )
+    return (
+        f"its {'client' if role == 'mcp-server' else 'parent'} is gone, so nothing starts it again"
+    )

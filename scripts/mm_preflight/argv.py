@@ -7,7 +7,15 @@ import re
 # memtomem's four programs, and the module that each runs.
 PROGRAMS = {"mm": "cli", "memtomem": "cli", "memtomem-server": "server", "memtomem-web": "web"}
 PYTHON = re.compile(r"(?i)(?:python|pythonw|pypy|graalpy)[\d.]*(?:-\w+)?_?[a-z]?(?:\.exe)?")
-SHELLS = frozenset("sh bash dash ash zsh ksh fish csh tcsh pwsh powershell cmd".split())
+SHELLS = frozenset(
+    "sh bash dash ash zsh ksh mksh oksh yash fish csh tcsh nu elvish xonsh pwsh powershell cmd"
+    "".split()
+)
+# Options of shells that take a value; what a shell runs is the first word behind none of them.
+SHELL_VALUES = (
+    r"(?i)--(init-file|rcfile|init-command)|[-+]\w*o|-(ep|ex\w*|version|windowstyle|w|wd|inputformat"
+    r"|outputformat|configurationname|custompipename|settingsfile|workingdirectory)"
+)
 
 
 def basename(path: str) -> str:
@@ -61,18 +69,24 @@ def read_python_arguments(args: list[str]) -> tuple[str, str, list[str]]:
 def read_shell_arguments(argv: list[str]) -> tuple[str, str]:
     """What a shell runs: ("c" | "script" | "", its value); "" is a prompt that a person types into.
 
-    A prompt may be told a file to read first (`bash --init-file FILE`, as VS Code starts it).
+    A prompt may be told a file to read first (`bash --init-file FILE`, as VS Code starts it). Of a
+    script that is read from standard input (`-s`), the value is "".
     """
-    before = ""
-    if {"-noexit", "/k"} & set(map(str.lower, argv)):
+    shell = basename(argv[0]).lower().removesuffix(".exe") if argv else ""
+    before, windows = "", shell in ("cmd", "powershell", "pwsh")
+    if windows and {"-noexit", "/k"} & set(map(str.lower, argv)):
         return "", ""
     for at, arg in enumerate(argv[1:], 2):
-        if arg in ("/c", "/C") or arg.lower() in ("-command", "-c"):
-            return "c", " ".join(argv[at:] if arg != "-c" else argv[at : at + 1])
-        if re.fullmatch(r"-[a-z]*c", arg):
+        if windows and arg.lower() in ("/c", "-c", "-command", "-encodedcommand"):
+            return "c", " ".join(argv[at:])
+        if not windows and re.fullmatch(r"-[A-Za-z]*c[A-Za-z]*", arg):
             return "c", "".join(argv[at : at + 1])
-        option = re.match(r"[-+]|/[A-Za-z]\Z", arg)
-        if not option and not re.fullmatch(r"--[\w-]+|[-+][oO]", before):
+        if not windows and arg.startswith("--command="):
+            return "c", arg.partition("=")[2]
+        if arg == "-s":
+            return "script", ""
+        option = re.match("[-/]" if windows else "[-+]", arg)
+        if not option and not re.fullmatch(SHELL_VALUES, before):
             return "script", arg
         before = arg
     return "", ""

@@ -8,13 +8,14 @@ from collections import namedtuple
 from contextlib import suppress
 from functools import partial
 
+<<<<<<< HEAD
 from mm_preflight import __version__
 from mm_preflight.records import EXIT_CODES, VERDICTS, NotStarted, Result, Unknown
+=======
+from mm_preflight import __version__, look
+from mm_preflight.records import EXIT_CODES, VERDICTS, Any, Result, Unknown
+>>>>>>> main
 from mm_preflight.report import as_json, as_text, visible, write
-
-TYPE_CHECKING = False  # typing takes 4 ms to import
-if TYPE_CHECKING:
-    from typing import Any, NoReturn
 
 HOOKS = {"bash": "mm.sh", "zsh": "mm.sh", "fish": "mm.fish", "powershell": "mm.ps1"}
 Options = namedtuple(
@@ -56,7 +57,7 @@ def _parser() -> Any:
     import argparse
 
     class Parser(argparse.ArgumentParser):
-        def error(self, message: str) -> NoReturn:
+        def error(self, message: str) -> Any:
             raise Unknown(f"{message}; see mm-preflight --help")
 
     codes = "\n".join(f"  {code:>3}  {text}" for code, text in EXIT_CODES.items())
@@ -72,11 +73,24 @@ def _parser() -> Any:
     add = parser.add_argument
     add("--json", action="store_true", help="print one JSON object")
     add("--quiet", action="store_true", help="no report: the exit status answers")
-    add("--verbose", action="store_true", help="add evidence and full arguments")
-    add("--wait", type=_seconds, metavar="SECONDS", help="look until clear")
+    add(
+        "--verbose",
+        action="store_true",
+        help="add evidence and full arguments (may hold passwords)",
+    )
+    add("--wait", type=_seconds, metavar="SECONDS", help="look again until clear, at most so long")
     add("--db", metavar="PATH", help="the database, if not the configured one")
+<<<<<<< HEAD
     add("--hook", choices=HOOKS, metavar="SHELL", help=f"print a hook: {', '.join(HOOKS)}")
     add("--agent-hook", action="store_true", help="answer a tool call of an agent, on stdin")
+=======
+    add(
+        "--hook",
+        choices=HOOKS,
+        metavar="SHELL",
+        help=f"print functions that ask before a reset, for {', '.join(HOOKS)}",
+    )
+>>>>>>> main
     add("--version", action="store_true", help="print the version")
     add("-h", "--help", action="store_true", help="print this text")
     parser.usage = parser.format_usage().removeprefix("usage: ").rstrip() + (

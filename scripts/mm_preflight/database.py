@@ -6,15 +6,18 @@ import os
 import stat
 from contextlib import suppress
 
+from mm_preflight.argv import basename, is_shell
+from mm_preflight.files import read_bounded
 from mm_preflight.records import Database, Unknown
-
-READ_LIMIT = 1 << 20  # bytes; a longer script or configuration is not read
 
 
 def sudo_user() -> int | None:
     """The ID of the user who ran this with sudo: the database meant is theirs, not root's."""
     geteuid = getattr(os, "geteuid", None)
     user = os.environ.get("SUDO_UID", "") if geteuid and geteuid() == 0 else ""
+    command = os.environ.get("SUDO_COMMAND", "").partition(" ")[0]
+    if is_shell(command) or basename(command) == "su":  # `sudo -i`: a shell with root's home
+        return None
     return int(user) if user.isdigit() else None
 
 
@@ -28,20 +31,6 @@ def user_home() -> str:
     with suppress(KeyError):
         return pwd.getpwuid(user).pw_dir
     raise Unknown("the user who ran sudo has no home folder; give --db PATH")
-
-
-def read_bounded(path: str) -> bytes:
-    """A small regular file's content; OSError for anything else."""
-    real = os.path.realpath(path)
-    if not stat.S_ISREG(os.stat(real).st_mode):  # before the open: opening a device may act on it
-        raise OSError("not a regular file")
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
-    flags |= getattr(os, "O_BINARY", 0)
-    with open(real, "rb", opener=lambda name, _: os.open(name, flags)) as file:
-        info = os.fstat(file.fileno())
-        if not stat.S_ISREG(info.st_mode) or info.st_size > READ_LIMIT:
-            raise OSError("not a regular file of at most 1 MiB")
-        return file.read(READ_LIMIT)
 
 
 def database_path() -> str:
@@ -103,8 +92,10 @@ def find_database(option: str | None) -> Database:
         path = database_path() if option is None else option
         if path[:1] == "~" and path[1:2] in ("", "/", "\\"):
             path = user_home() + path[1:]
-        path = os.path.abspath(os.path.expanduser(path))
-        paths = [os.path.realpath(path) + suffix for suffix in ("", "-wal", "-shm")]
+        path = os.path.join(os.getcwd(), os.path.expanduser(path))
+        real = os.path.realpath(path)  # before abspath: the system follows a link before its ".."
+        path = os.path.abspath(path)
+        paths = [real + suffix for suffix in ("", "-wal", "-shm")]
         found = []
         for each in paths:
             with suppress(FileNotFoundError):
@@ -113,7 +104,7 @@ def find_database(option: str | None) -> Database:
         raise Unknown(f"the database cannot be looked at ({error}); give --db PATH") from None
     if (option is not None and not found) or not all(stat.S_ISREG(each.st_mode) for each in found):
         raise Unknown(f"{path} is not a database file; give --db the path of memtomem's database")
-    owner = found[0].st_uid if found and os.path.exists(path) else sudo_user()
+    owner = found[0].st_uid if found and os.path.exists(real) else sudo_user()
     getuid = getattr(os, "getuid", None)
     return Database(
         path,
@@ -121,23 +112,5 @@ def find_database(option: str | None) -> Database:
         tuple(os.path.basename(each).lower() for each in paths),
         frozenset((each.st_dev, each.st_ino) for each in found),
         any(each.st_nlink > 1 for each in found),
-        frozenset({getuid(), owner} - {None}) if getuid else frozenset(),
+        frozenset({getuid(), owner, sudo_user()} - {None}) if getuid else frozenset(),
     )
-
-
-def is_trusted(path: str, owners: frozenset[int]) -> bool:
-    """Whether only these users and root could have put there what a path leads to.
-
-    Not if another user owns it, or a folder or link on the way, or may write into such a folder.
-    """
-    if not owners:  # Windows keeps no owner that os.stat tells
-        return True
-    steps = [os.path.abspath(path), os.path.realpath(path)]
-    for step in steps:  # grows while it is read
-        if (above := os.path.dirname(step)) not in steps:
-            steps.append(above)
-    for info in map(os.lstat, steps):
-        shared = stat.S_ISDIR(info.st_mode) and info.st_mode & stat.S_IWOTH
-        if info.st_uid not in owners | {0} or (shared and not info.st_mode & stat.S_ISVTX):
-            return False
-    return True

@@ -9,33 +9,36 @@ from functools import partial
 from mm_preflight import table
 from mm_preflight.advice import Case, Origin, is_launcher, origin, stop
 from mm_preflight.argv import basename, is_python, is_shell, library_user, read_shell_arguments
-from mm_preflight.database import read_bounded
-from mm_preflight.records import Ancestor, Command, Database, Row, Seen
+from mm_preflight.files import read_bounded
+from mm_preflight.records import Ancestor, Any, Command, Row, Seen
 from mm_preflight.report import visible
-from mm_preflight.texts import locate
 
-TYPE_CHECKING = False  # typing takes 4 ms to import
-if TYPE_CHECKING:
-    from typing import Any
-
-LOOP = re.compile(r"\b(?:while|until|for|goto)\b")
+# A loop: its keyword in a place of a command, and all up to its end.
+LOOP = (
+    r"(?ims)(?:^|[;&|{(]|\b(?:do|then|else)\b)[ \t]*"
+    r"(?:while|until|for|foreach|repeat|select|goto)\b.*?(?:\bdone\b|\bend\b|^\}|\Z)"
+)
+SCRIPT_READ = 1 << 14  # bytes of a shell script in which a loop is looked for
 ARGUMENT_SHOWN = 1 << 16  # characters of an argument, for --verbose
 Hits = dict[int, Seen]
 Chains = dict[int, list[Ancestor]]
 
 
-def rows(seen: list[Seen], database: Database) -> tuple[list[Row], list[Row]]:
+def rows(seen: list[Seen], deadline: float) -> tuple[list[Row], list[Row]]:
     """One row for each instance: those that count, and other users' that do not.
 
-    `seen`: processes that run memtomem or have the database open, as they were looked at.
+    `seen`: processes that run memtomem or have the database open, those that count first.
+    `deadline`: of time.monotonic(); from then on, those that do not count are left out.
     """
-    hits = {each.process.pid: each for each in seen if table.is_alive(each.process)}
-    if not hits:
-        return [], []
+    hits: Hits = {}
+    chains: Chains = {}
     known: dict[int, Any] = {}
-    here = chain(table.me(), known)
+    for each in seen:
+        late = time.monotonic() > deadline and not (each.ours or each.holds)
+        if not late and table.is_alive(each.process):  # the second look
+            hits[each.pid], chains[each.pid] = each, chain(each.process, known)
+    here = chain(table.me(), known) if hits else []
     _drop_the_caller(hits, here)
-    chains = {pid: chain(each.process, known) for pid, each in hits.items()}
     _add_masters(hits, chains, known)
     groups = _groups(hits, chains)
     origins = {head: _origin(hits[head], chains[head]) for head in groups}
@@ -43,15 +46,14 @@ def rows(seen: list[Seen], database: Database) -> tuple[list[Row], list[Row]]:
     counted: list[Row] = []
     others: list[Row] = []
     for head, pids in groups.items():
-        # On Windows, the first of a chain is a launcher and the last is Python.
+        # The first of a chain of launchers starts Python, and the last is it.
         last = max(pids, key=lambda pid: (hits[pid].command is not None, len(chains[pid])))
-        alone = [pid for pid in origins[head].launchers if launchers.count(pid) == 1]
+        chief, origin = hits[last if table.HAS_LAUNCHERS else head], origins[head]
+        alone = [pid for pid in origin.launchers if launchers.count(pid) == 1]
         held = any(hits[pid].holds for pid in pids)
-        row = _row(hits[last if table.WINDOWS else head], origins[head], held)
-        row = row._replace(
-            pids=[*alone, *sorted(table.process_of(hits[pid].process) for pid in pids)],
-            within=bool(row.within and row.started_by["pid"] in {each.pid for each in here}),
-        )
+        within = origin.kind == "client" and any(origin.who.pid == each.pid for each in here)
+        case = _case(chief, origin, sorted(pids), {each.pid for each in chains[head]})
+        row = _row(chief, origin, [*alone, *sorted(pids)], held, case)._replace(within=within)
         ours = held or any(hits[pid].ours for pid in pids)
         (counted if ours else others).append(row)
     return counted, others
@@ -63,7 +65,7 @@ def _drop_the_caller(hits: Hits, here: list[Ancestor]) -> None:
         command = hits[above.pid].command if above.pid in hits else None
         if command and command.cli and command.role == "embedding-reset":
             del hits[above.pid]
-            if not table.WINDOWS:  # there, a launcher of the same name stands above it
+            if not table.HAS_LAUNCHERS:  # a launcher of the same name stands above it
                 return
 
 
@@ -74,7 +76,9 @@ def _add_masters(hits: Hits, chains: Chains, known: dict[int, Any]) -> None:
         if each.command or above is None or above.pid in hits or above.pid <= 1:
             continue
         program = above.argv[0] if above.argv else ""
-        master = Seen(known[pid][0], above.argv, True, False, None, each.ours)
+        master = Seen(
+            above.pid, known[each.process.pid][0], above.argv, True, False, None, each.ours
+        )
         if (is_python(program) or ":" in program) and _is_worker(master, each):
             hits[above.pid], chains[above.pid] = master, chains[pid][1:]
 
@@ -95,9 +99,8 @@ def _groups(hits: Hits, chains: Chains) -> dict[int, list[int]]:
 
 def _same_instance(above: Seen, each: Seen) -> bool:
     """Whether a process is a worker of its parent, or what a launcher on Windows started."""
-    if each.command:
-        return bool(above.command and above.command.name == each.command.name)
-    return _is_worker(above, each)
+    named = above.command and each.command and above.command.name == each.command.name
+    return bool(table.HAS_LAUNCHERS and named) or _is_worker(above, each)
 
 
 def _is_worker(above: Seen, each: Seen) -> bool:
@@ -119,39 +122,42 @@ def _origin(each: Seen, ancestors: list[Ancestor]) -> Origin:
     return origin(ancestors, terminal or None, gone, each.argv)
 
 
-def _row(each: Seen, origin: Origin, held: bool) -> Row:
-    """One instance by its chief process; `pids` is left to the caller."""
-    process, argv, who = each.process, each.argv or [], origin.who
-    pid = table.process_of(process)
-    name = table.ask(process.name, "?")
-    command = each.command or Command("database", library_user(argv, name))
-    user, mine = (table.ask(one.username, None) for one in (process, table.me()))
-    started = table.ask(process.create_time, None)
-    case = Case(
-        command,
-        pid,
-        origin._replace(name=visible(origin.name, 32)),
-        table.stop_command(pid),
-        visible(user, 40) if user and user != mine else "",
-        table.is_root(),
-        table.is_stopped(process),
-        table.WINDOWS,
-    )
+def _row(chief: Seen, origin: Origin, pids: list[int], held: bool, case: Case) -> Row:
+    """One instance by its chief process."""
+    process, who, started = chief.process, origin.who, table.ask(chief.process.create_time, None)
+    user = table.ask(process.username, None)
     return Row(
-        pid,
-        [],
-        command.role,
-        visible(command.name, 70),
-        ["command-line"] * bool(each.command) + ["database-open"] * held,
-        command.verified,
-        user and visible(user, 40),
-        started and time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(started)),
-        who and {"pid": who.pid, "name": visible(origin.name, 32)},
-        visible(origin.terminal or "") or None,
-        stop(case),
-        [visible(arg, ARGUMENT_SHOWN) for arg in argv],
-        started and max(0.0, time.time() - started),
-        origin.kind == "client",
+        pid=chief.pid,
+        pids=pids,
+        role=case.command.role,
+        command=visible(case.command.name, 70),
+        evidence=["command-line"] * bool(chief.command) + ["database-open"] * held,
+        verified=case.command.verified,
+        user=user and visible(user, 40),
+        started=started and time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(started)),
+        started_by=who and {"pid": who.pid, "name": visible(origin.name, 32)},
+        terminal=visible(origin.terminal or "") or None,
+        stop=stop(case),
+        argv=[visible(arg, ARGUMENT_SHOWN) for arg in chief.argv or []],
+        age=started and max(0.0, time.time() - started),
+        within=False,
+    )
+
+
+def _case(chief: Seen, origin: Origin, workers: list[int], family: set[int]) -> Case:
+    """What the advice goes by; `workers`: all PIDs that run it, `family`: those around them."""
+    process, argv = chief.process, chief.argv or []
+    user, mine = (table.ask(one.username, None) for one in (process, table.me()))
+    name = library_user(argv, table.ask(process.name, "?"))
+    return Case(
+        command=chief.command or Command("database", name),
+        pid=chief.pid,
+        kill=table.kill_command(chief.pid, [pid for pid in workers if pid != chief.pid]),
+        origin=origin._replace(name=visible(origin.name, 32)),
+        unit=table.stop_command(process, {*workers, *family}),
+        owner=visible(user, 40) if user and user != mine else "",
+        elevated="" if table.is_root() else table.ELEVATED,
+        suspended=table.is_stopped(process),
     )
 
 
@@ -178,9 +184,12 @@ def ancestor(process: Any) -> Ancestor | None:
     name = table.ask(process.name, "") or basename("".join(argv[:1]))
     terminal = table.ask(getattr(process, "terminal", str), None)
     if not is_shell(argv[0] if argv else name):
-        return Ancestor(process.pid, name, argv, terminal, False, False)
+        return Ancestor(process.pid, name, argv, terminal, False, "")
     runs, text = read_shell_arguments(argv)
-    if runs == "script":
-        text = table.ask(lambda: read_bounded(locate(process, text)).decode("latin-1"), "")
-    text = re.sub(r"(?m)^\s*(#|rem\b|::).*", "", text)
-    return Ancestor(process.pid, name, argv, terminal, not runs, bool(LOOP.search(text)))
+    file = text.partition(" ")[0] if re.match(r"(?i)\S+\.(bat|cmd)\b", text) else text
+    if runs == "script" or file != text or text.lower().endswith((".bat", ".cmd")):
+        script = table.ask(lambda: read_bounded(table.locate(process, file)), b"")
+        text = script[:SCRIPT_READ].decode("latin-1")
+    text = re.sub(r"(?m)^[ \t]*(#|rem\b|::).*", "", text)
+    loops = "\n".join(match[0] for match in re.finditer(LOOP, text))
+    return Ancestor(process.pid, name, argv, terminal, not runs, loops)

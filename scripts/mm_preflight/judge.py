@@ -31,28 +31,21 @@ SUBCOMMANDS = frozenset(
 APP_SERVERS = frozenset("uvicorn gunicorn hypercorn daphne granian".split())
 RUNNERS = APP_SERVERS | frozenset(
     "coverage trace pdb cprofile profile debugpy pydevd runpy pudb ipdb ipython viztracer scalene"
-    " pyinstrument memray kernprof line_profiler hupper jurigged mcp fastmcp fastapi".split()
+    " pyinstrument memray kernprof line_profiler hupper jurigged mcp fastmcp fastapi streamlit"
+    " chainlit marimo".split()
 )
 RUN = ("run", "dev")  # subcommands of runners that run what follows
-APPLICATION = r"(.+):([A-Za-z_]\w*)(?:\(.*\))?"
+ARGUMENTS = 512  # of a runner that are read; its own options are few
+PERHAPS = 8  # words behind options that are looked into
+PATH_MAX = 4096  # characters; a longer word names no file
 DOTTED = r"[A-Za-z_]\w*(?:\.\w+)*"
 
 
-def unreadable(path: str) -> bytes:
-    """A reader for which no script can be read."""
-    raise OSError(path)
-
-
-NO_FILES = Files(unreadable, lambda path: True)
-
-
-def judge(
-    argv: list[str], files: Files = NO_FILES, python: bool = False, windows: bool = False
-) -> Command | None:
+def judge(argv: list[str], files: Files, python: bool, launchers: bool) -> Command | None:
     """What an argv runs, if it is memtomem, read as the operating system and CPython read it.
 
-    `python`: the program is known to be an interpreter, whatever argv[0] says. `windows`: memtomem
-    can be the program itself, a launcher with its script inside that starts Python and waits.
+    `python`: the program is known to be an interpreter, whatever argv[0] says. `launchers`: a
+    program can be a launcher with its script inside, which starts Python and waits.
     """
     if not argv:
         return None
@@ -64,7 +57,7 @@ def judge(
         option, value, rest = read_python_arguments(args)
         runs = {"c": _code, "m": _module, "script": _script}.get(option)
         return runs(value, rest, files) if runs else None
-    if windows and program_of(program):
+    if launchers and program_of(program):
         return _imported(program, args, files)
     if is_shell(program) and args and program_of(args[0]):
         # A script whose interpreter path is too long for `#!` starts as a shell script: just now
@@ -90,7 +83,8 @@ def _module(module: str, args: list[str], files: Files) -> Command | None:
     if re.fullmatch(MODULE, module):
         return _command(module, f"python -m {module[:60]}", args, "cli")
     local = module.replace(".", "/") if re.fullmatch(DOTTED, module) else ""
-    for path in (f"{local}.py", f"{local}/__main__.py") if local else ():
+    files_of = ("{}.py", "{}/__main__.py", "{}/__init__.py")
+    for path in (each.format(local) for each in files_of if local):
         if command := _imported(path, args, files):  # in its folder, where `-m` looks first
             return command._replace(name=f"python -m {module[:60]}")
     return _runner(module.partition(".")[0], args, files)
@@ -111,11 +105,10 @@ def _imported(path: str, args: list[str], files: Files) -> Command | None:
     plain = re.fullmatch(r"[\w.-]{1,40}", name)
     label = program or (f"python {name}" if plain else "python")
     try:
-        if own := re.fullmatch(r"(.*[/\\]|)memtomem((?:[/\\]\w+)+)\.pyw?", path, re.S):
-            with suppress(OSError):  # else a folder of that name is no package
-                files.read(f"{own[1]}memtomem/__init__.py")
-                module = "memtomem" + re.sub(r"[/\\]", ".", own[2])
-                return _command(module.removesuffix(".__main__"), label, args, "cli")
+        if len(path) > PATH_MAX:
+            return None
+        if module := _own_module(path, files):
+            return _command(module, label, args, "cli")
         modules, parsed = imports(files.read(path))
     except OSError:
         return None
@@ -123,6 +116,18 @@ def _imported(path: str, args: list[str], files: Files) -> Command | None:
         return None
     command = _command(chief(modules), label, args, "library", program or (plain and name) or "mm")
     return command._replace(verified=parsed and files.trusted(path))
+
+
+def _own_module(path: str, files: Files) -> str:
+    """The module of memtomem's own package that a path leads to, or ''."""
+    parts = re.split(r"[/\\]", re.sub(r"\.pyw?$", "", path))
+    at = len(parts) - 1 - parts[::-1].index("memtomem") if "memtomem" in parts[:-1] else 0
+    package = path[: len("/".join(parts[: at + 1]))]
+    if package.endswith("memtomem"):
+        with suppress(OSError):  # else a folder of that name is no package
+            files.read(f"{package}/__init__.py")
+            return ".".join(parts[at:]).removesuffix(".__main__")
+    return ""
 
 
 def _unverified(path: str, args: list[str], files: Files) -> Command | None:
@@ -169,10 +174,11 @@ def _runner(runner: str, args: list[str], files: Files) -> Command | None:
     if runner not in RUNNERS:
         return None
     perhaps, before = [], ""
+    args = args[:ARGUMENTS]
     for at, arg in enumerate(args):
         rest = args[at + 1 :]
         if module := _dash_m(runner, arg, rest):
-            return _module(module, rest[arg in ("-m", "--module") :], files)
+            return _module(module, rest[arg in ("-m", "--module", "--file") :], files)
         if arg.startswith("-"):
             pass
         elif before.startswith("-") and before != "--" and "=" not in before:
@@ -182,22 +188,22 @@ def _runner(runner: str, args: list[str], files: Files) -> Command | None:
                 return command
             break
         before = arg
-    found = (_perhaps(runner, word, rest, files) for word, rest in perhaps)
+    found = (_perhaps(runner, word, rest, files) for word, rest in perhaps[:PERHAPS])
     return next(filter(None, found), None)
 
 
 def _dash_m(runner: str, arg: str, rest: list[str]) -> str:
     """The module that a runner is given by `-m`, or ''; application servers mean other things."""
-    if runner in APP_SERVERS or (arg != "--module" and arg[:2] != "-m"):
+    named = "--file" if runner == "pydevd" else "--module"  # pydevd: --module --file MODULE
+    if runner in APP_SERVERS or (arg != named and arg[:2] != "-m"):
         return ""
-    module = "".join(rest[:1]) if arg in ("-m", "--module") else arg[2:]
+    module = "".join(rest[:1]) if arg in ("-m", named) else arg[2:]
     return module if re.fullmatch(DOTTED, module) and not module.endswith(".py") else ""
 
 
 def _given(runner: str, word: str, args: list[str], files: Files) -> Command | None:
     """What a runner's word names: `module:application`, a module, or a file."""
-    split = re.fullmatch(APPLICATION, word, re.S)
-    target, attribute = (split[1], split[2]) if split else (word, "")
+    target, attribute = _application(word)
     served = runner in APP_SERVERS
     dotted = re.fullmatch(DOTTED, target) and not target.endswith(".py")
     if dotted and (served or attribute):
@@ -206,19 +212,25 @@ def _given(runner: str, word: str, args: list[str], files: Files) -> Command | N
         name = f"{runner} {target[:60]}" + (f":{attribute[:40]}" if attribute else "")
         role = "web" if served and re.fullmatch(MODULE, target) else command.role
         return Command(role, name, command.verified)
-    if dotted and target.startswith("memtomem."):
-        return _module(target, args, files)
     command = None if served else _script(target, args, files)
     # A folder may bear the name of memtomem's command line, but nobody runs that without a word.
     named = command and (command.verified or command.name not in PROGRAMS or not command.cli)
     return command if named else None
 
 
+def _application(word: str) -> tuple[str, str]:
+    """`module:attribute`, or `file.py:attribute()`, in its two parts; the second may be ''."""
+    target, _, attribute = word.partition("(")[0].rpartition(":")
+    return (target, attribute) if target and attribute.isidentifier() else (word, "")
+
+
 def _perhaps(runner: str, word: str, rest: list[str], files: Files) -> Command | None:
     """A word behind an option, unless it is that option's value."""
+    if runner in APP_SERVERS and not _application(word)[1] and "memtomem.web" not in word:
+        return None
     command = _given(runner, word, rest, files)
     plain = re.fullmatch(MODULE, word) or not (command and command.verified)
-    if command is None or re.fullmatch(APPLICATION, word, re.S) or not plain:
+    if command is None or _application(word)[1] or not plain:
         return command
     after = [arg for arg in rest if not arg.startswith("-")][:1]
     return None if set(after) - SUBCOMMANDS or "-m" in rest else command

@@ -12,13 +12,13 @@ import os
 import re
 
 from mm_preflight.argv import basename, is_python, is_shell
-from mm_preflight.database import read_bounded
+from mm_preflight.files import read_bounded
 from mm_preflight.records import Database, Unknown
 
 INITIAL_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO, include/linux/proc_ns.h
 GONE = (errno.ENOENT, errno.ESRCH)
 DELETED = " (deleted)"
-HIDDEN = -1
+HIDDEN = -1  # of sift()
 
 
 def require_own_table() -> None:
@@ -54,10 +54,12 @@ def _sift_hidden(pid: int, database: Database) -> int:
     try:
         with open(f"/proc/{pid}/cmdline", "rb", buffering=0) as file:
             first = file.read(4096).partition(b"\0")[0].decode("utf-8", "replace")
-        own = os.stat(f"/proc/{pid}").st_uid in database.owners
+        with open(f"/proc/{pid}/status", "rb") as file:  # the folder of one that hides is root's
+            own = next(int(line.split()[1]) for line in file if line[:4] == b"Uid:")
     except OSError as error:
         return 0 if error.errno in GONE else pid
-    if own or is_python(first) or is_shell(first) or first.endswith(":"):
+    titled = first.partition(" ")[0].endswith(":")  # a server wrote over its argv
+    if own in database.owners or is_python(first) or is_shell(first) or titled:
         return pid
     return HIDDEN if first else 0  # without an argv, it is a kernel thread
 
@@ -75,12 +77,6 @@ def _live_thread(pid: int) -> int:
         except OSError:
             continue
     return 0
-
-
-def process_of(thread: int) -> int:
-    """The process that a thread belongs to: its own ID, but where its leader ended."""
-    with open(f"/proc/{thread}/status", "rb") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith(b"Tgid:"))
 
 
 def holds_database(pid: int, database: Database) -> bool | None:
@@ -107,44 +103,61 @@ def holds_database(pid: int, database: Database) -> bool | None:
     return holds
 
 
-def require_same_files(pid: int) -> None:
-    """Raise OSError where a path of the process is another mount namespace's or root's."""
+def root_of(pid: int) -> str:
+    """Where a process's files begin, seen from here: "", or a folder if that is elsewhere."""
     for view in ("ns/mnt", "root"):
         try:
-            same = os.path.samefile(f"/proc/{pid}/{view}", f"/proc/self/{view}")
+            if not os.path.samefile(f"/proc/{pid}/{view}", f"/proc/self/{view}"):
+                return f"/proc/{pid}/root"
         except OSError:
             continue  # hidden: another user's, who is most likely in the same
-        if not same:
-            raise OSError("it sees other files")
+    return ""
 
 
-def blind_spots(known: set[int]) -> list[str]:
+def blind_spots(known: set[int], denied: bool) -> list[str]:
     """What cannot be seen from here, as keys of BLIND_SPOTS."""
     spots = [] if 1 in known else ["other-users-hidden"]
     if "microsoft" in os.uname().release.lower():
-        spots.append("wsl")
-    elif os.stat("/proc/self/ns/pid").st_ino != INITIAL_PID_NAMESPACE:
-        spots.append("container")
-    return spots
+        return [*spots, "wsl"]
+    try:
+        namespace = os.stat("/proc/self/ns/pid").st_ino
+    except OSError:  # a kernel without PID namespaces
+        return spots
+    return spots if namespace == INITIAL_PID_NAMESPACE else [*spots, "container"]
 
 
-def stop_command(pid: int) -> str:
+def stop_command(pid: int, family: frozenset[int]) -> str:
     """The command that stops the container or the systemd service of a process, or ''.
 
-    A service counts where its group holds the process and its children alone: a login, a scheduler
-    or a desktop runs other things too. "?" is a service whose name is not to be pasted.
+    A service that runs others too, beside the process and its `family`, is not to be stopped.
     """
     try:
         groups, own = (read_bounded(f"/proc/{each}/cgroup").decode() for each in (pid, "self"))
     except (OSError, ValueError):
         return ""
-    if groups == own:
-        return ""
+    command = "" if groups == own else stop_command_of(groups)
+    if ".service" not in command and command != "?":
+        return command
+    for tree, line in (("", "0::"), ("/systemd", "name=systemd:"), ("/unified", "0::")):
+        path = re.search(rf"^(?:\d+:)?{line}(/.*)$", groups, re.M)
+        try:
+            members = read_bounded(f"/sys/fs/cgroup{tree}{path[1]}/cgroup.procs") if path else b""
+        except OSError:
+            continue
+        if members and not set(map(int, members.split())) <= family:
+            return ""
+    return command
+
+
+def stop_command_of(groups: str) -> str:
+    """The same by the text of /proc/PID/cgroup. "?": a service whose name is not to be pasted."""
     if match := re.search(r"(docker|libpod)[-/]([0-9a-f]{12})[0-9a-f]{52}", groups):
         return f"{'podman' if match[1] == 'libpod' else 'docker'} stop {match[2]}"
-    match = re.search(r"/([^/\n]+\.service)$", groups, re.M)
-    if not match or re.match(r"(ssh|cron|at)d?\b|dbus|docker|containerd|gdm|app-|org\.", match[1]):
+    # Of version 1, systemd's own line; other controllers stop at the user's.
+    match = re.search(r"^(?:0::|\d+:name=systemd:)(.*)/([^/\n]+\.service)$", groups, re.M)
+    # A login, a scheduler or a desktop runs other things too.
+    if not match or re.match(r"(ssh|cron|at)d?\b|dbus|docker|containerd|gdm|app-|org\.", match[2]):
         return ""
-    if not re.fullmatch(r"[\w.@:][\w.@:-]*", match[1], re.A):
+    if not re.fullmatch(r"[\w.@:][\w.@:-]*", match[2], re.A):
         return "?"
-    return f"{'systemctl --user' if '/user@' in groups else 'sudo systemctl'} stop {match[1]}"
+    return f"{'systemctl --user' if '/user@' in match[1] else 'sudo systemctl'} stop {match[2]}"

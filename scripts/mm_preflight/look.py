@@ -12,7 +12,6 @@ from mm_preflight.database import find_database
 from mm_preflight.judge import judge
 from mm_preflight.records import REPORT, Database, Result, Row, Seen, Unknown
 from mm_preflight.report import as_text, visible, waiting, write
-from mm_preflight.texts import reader
 
 SCAN_SECONDS = 8.0  # for one look; with start-up and printing, the whole stays under 10 s
 OTHERS_SECONDS = 3.0  # of these; from then on, processes of other users are passed over
@@ -33,31 +32,48 @@ def scan(option: str | None) -> Result:
         fresh = table.pids() - known
         known |= fresh
         for pid in sorted(fresh - {os.getpid()}):
-            late = time.monotonic() > deadline and not table.is_of(pid, counting)
-            found += filter(None, [table.HIDDEN if late else table.look_at(pid, database)])
+            seen = _look_at(pid, database, counting, deadline)
+            if seen:
+                found.append(seen)
     if os.getpid() not in known:
         raise Unknown("the check is not in the process table that it reads; mount /proc")
 
-    found, doubts = _look_again(found, database, users)
-    partly = sum(each.process is None or (table.hides(each) and each.argv != []) for each in found)
+    own = users if table.is_root() else users - {table.root()}  # the system's services hide
+    found, doubts = _look_again(found, database, own)
     hits = _judge([each for each in found if each.process], database, counting, deadline)
-    counted, others = _rows(hits, database) if hits else ([], [])
-    spots = table.blind_spots(known)
-    if any(each.argv is None and each.process for each in found):
-        spots += [] if "other-users-hidden" in spots or table.WINDOWS else ["other-users-hidden"]
-    verdict, reason = "live" if counted else "unknown" if doubts else "clear", None
-    if verdict == "unknown":
-        name = visible(table.ask(doubts[0].process.name, "?"), 32)
-        reason = f"process {doubts[0].process.pid} ({name}) hides what it does and may be Python; "
-        reason += "end it, or run this as its user"
-    path = visible(database.path)
-    return Result(verdict, reason, path, len(known), partly, others, spots, counted)
+    counted: list[Row] = []
+    others: list[Row] = []
+    if hits:
+        from mm_preflight import instances  # not needed where nothing is alive
+
+        counted, others = instances.rows(hits, deadline)
+    hidden = [each for each in found if each.process is None or table.hides(each)]
+    denied = any(each.process and each.argv is None for each in found)
+    return Result(
+        verdict="live" if counted else "unknown" if doubts else "clear",
+        reason=_hiding(doubts[0]) if doubts and not counted else None,
+        database=visible(database.path),
+        examined=len(known),
+        uninspected=sum(each.argv != [] for each in hidden),  # without an argv: a kernel thread
+        other_users=others,
+        blind_spots=table.blind_spots(known, denied),
+        processes=counted,
+    )
 
 
-def _rows(hits: list[Seen], database: Database) -> tuple[list[Row], list[Row]]:
-    from mm_preflight import instances  # not needed where nothing is alive
+def _look_at(
+    pid: int, database: Database, counting: frozenset[str], deadline: float
+) -> Seen | None:
+    """One process; from the deadline on, those of other users are passed over."""
+    if time.monotonic() > deadline and not table.is_of_one(pid, counting):
+        return table.HIDDEN
+    return table.look_at(pid, database)
 
-    return instances.rows(hits, database)
+
+def _hiding(each: Seen) -> str:
+    name = visible(table.ask(each.process.name, "?"), 32)
+    why = f"process {each.pid} ({name}) hides what it does and may be Python"
+    return f"{why}; end it, or run this with {table.ELEVATED}"
 
 
 def _look_again(
@@ -69,7 +85,7 @@ def _look_again(
     sure = [each for each in found if each not in doubts] if doubts else found
     while doubts and time.monotonic() < end:
         time.sleep(0.02)
-        again = [table.look_at(each.process.pid, database) for each in doubts]
+        again = [table.look_at(each.pid, database) for each in doubts]
         doubts = [each for each in again if each and _is_doubtful(each, users)]
         sure += [each for each in again if each and each not in doubts]
     return sure + doubts, doubts
@@ -92,9 +108,8 @@ def _judge(
     for each in [*own, *others]:
         late = len(hits) >= OTHERS_LOOKED_AT or time.monotonic() > deadline
         if each.ours or each.holds or not late:
-            command = judge(
-                each.argv or [], reader(each.process, database), each.python, table.WINDOWS
-            )
+            files = table.reader(each.process, database, float("inf") if each.ours else deadline)
+            command = judge(each.argv or [], files, each.python, table.HAS_LAUNCHERS)
             if command or each.holds:
                 hits.append(each._replace(command=command))
     return hits
@@ -130,7 +145,7 @@ def wait(option: str | None, seconds: float, quiet: bool = False) -> Result:
     end = time.monotonic() + seconds
     clear_since: float | None = None
     shown: int | None = None
-    dumb = table.WINDOWS or os.environ.get("TERM") == "dumb"  # a Windows console may be
+    dumb = table.HAS_PLAIN_CONSOLE or os.environ.get("TERM") == "dumb"
     live = not (quiet or dumb) and sys.stderr is not None and sys.stderr.isatty()
     while True:
         result = check(option)

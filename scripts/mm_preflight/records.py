@@ -7,6 +7,12 @@ from __future__ import annotations
 
 from collections import namedtuple
 
+TYPE_CHECKING = False  # typing takes 4 ms to import
+if TYPE_CHECKING:
+    from typing import Any as Any
+else:
+    Any = object
+
 EXIT_CODES = {
     0: "clear: no live mm process; go on",
     1: "live: refused, at least one mm process is alive",
@@ -48,13 +54,13 @@ Files = namedtuple("Files", "read trusted")
 # may lead to it. `owners`: user IDs, the file's and the check's; empty on Windows.
 Database = namedtuple("Database", "path paths names ids linked owners")
 
-# One process as it was looked at. `argv`, `holds` (has the database open): None is hidden.
-# `python`: its program is Python. `command`: what it runs, None if that is not memtomem. `ours`:
-# it is of one of the users who count.
-Seen = namedtuple("Seen", "process argv python holds command ours", defaults=(None, True))
+# One process as it was looked at. `pid`: its PID; `process`: psutil's, of a thread that still runs.
+# `argv`, `holds` (has the database open): None is hidden. `python`: its program is Python.
+# `command`: what it runs, None if that is not memtomem. `ours`: it is of a user who counts.
+Seen = namedtuple("Seen", "pid process argv python holds command ours", defaults=(None, True))
 
-# An ancestor. `prompt`: it is a shell that a person types into; `loops`: a shell whose command or
-# script has a loop, so it may start again what ends.
+# An ancestor. `prompt`: it is a shell that a person types into; `loops`: of a shell, the loops
+# in its command or script, as text: they may start again what ends.
 Ancestor = namedtuple("Ancestor", "pid name argv terminal prompt loops")
 
 # One live instance: the fields of the JSON, then three for --verbose and people: argv, its age in

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import os
 
-from mm_preflight.records import BLIND_SPOTS, Result, Row
-
-TYPE_CHECKING = False  # typing takes 4 ms to import
-if TYPE_CHECKING:
-    from typing import Any
+from mm_preflight.records import BLIND_SPOTS, Any, Result, Row
 
 
 def visible(text: str, limit: int = 1000) -> str:
@@ -39,9 +35,14 @@ def as_text(result: Result, verbose: bool) -> str:
         head = "unknown after COMMAND ran" if result.after else "unknown, refused"
         lines = wrap(f"mm-preflight: {head}: {cause}") + wrap(remedy, "  ")
     elif result.verdict == "clear":
+<<<<<<< HEAD
         part = f", {result.uninspected} of them only in part" if result.uninspected else ""
         head = "still clear" if result.after else "clear"
         lines = [f"mm-preflight: {head}, no live mm process ({result.examined} examined{part})"]
+=======
+        hidden = f", {result.uninspected} of them not in full" if result.uninspected else ""
+        lines = [f"mm-preflight: clear, no live mm process ({result.examined} examined{hidden})"]
+>>>>>>> main
     else:
         one = len(result.processes) == 1
         noun = "1 mm process is" if one else f"{len(result.processes)} mm processes are"
@@ -54,7 +55,7 @@ def as_text(result: Result, verbose: bool) -> str:
         lines.append(f"Stop {'it' if one else 'them'}, then run this again.")
         for name in sorted({row.started_by["name"] for row in result.processes if row.within}):
             lines += wrap(
-                f"{name} started this check too: from inside it, it can never come clear. Quit "
+                f"{name} started this check too: from inside it, the check never says clear. Quit "
                 f"{name}, and run mm-preflight from a plain terminal."
             )
     if result.other_users:
@@ -122,7 +123,7 @@ def waiting(result: Result, size: tuple[int, int], clear_seconds: float) -> list
     width = max((len(_what(row)) for row in result.processes), default=0)
     lines = [f"waiting for{_line(row, width)}" for row in result.processes]
     if result.verdict == "clear":
-        lines = [f"nothing is alive; looking on for {clear_seconds:g} s"]
+        lines = [f"nothing is alive; looking again for {clear_seconds:g} s, to be sure"]
     elif result.verdict == "unknown":
         lines = [f"unknown: {result.reason}"]
     room = max(1, (rows or 24) - 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 
 CODE_LIMIT = 1 << 16  # characters of Python that are parsed; the parser cannot be interrupted
@@ -13,7 +14,6 @@ def imports(source: str | bytes) -> tuple[list[str], bool]:
     named = b"memtomem" in source if isinstance(source, bytes) else "memtomem" in source
     if not named:
         return [], len(source) > 0
-    import ast
     import warnings
 
     try:
@@ -28,11 +28,11 @@ def imports(source: str | bytes) -> tuple[list[str], bool]:
         lines = (re.split("[ \t.,]+", line.strip()) for line in re.split("[\r\n;:]", text))
         found = any(line[0] in ("import", "from") and "memtomem" in line for line in lines)
         return ["memtomem"] * found, False
-    names = (name for node in ast.walk(tree) for name in _modules(ast, node))
+    names = (name for node in ast.walk(tree) for name in _modules(node))
     return [name for name in names if re.fullmatch(MODULE, name)], True
 
 
-def _modules(ast, node) -> list[str]:  # type: ignore[no-untyped-def]
+def _modules(node: ast.AST) -> list[str]:
     """The modules that one node of a syntax tree imports or runs."""
     if isinstance(node, ast.Import):
         return [alias.name for alias in node.names]
@@ -47,7 +47,7 @@ def _modules(ast, node) -> list[str]:  # type: ignore[no-untyped-def]
             return texts
         if function in ("run", "resolve_name"):  # uvicorn.run("memtomem.web.app:app")
             served = (text.partition(":") for text in texts)
-            return [module for module, colon, _ in served if colon]
+            return [module for module, colon, _ in served if colon and "." in module]
     return []
 
 

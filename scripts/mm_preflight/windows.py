@@ -1,7 +1,8 @@
 """What only Windows has: accounts known by their SID, and a python.exe that starts another.
 
-Elsewhere in the house: judge reads memtomem's launchers (mm.exe with its script inside), argv
-reads cmd and PowerShell, advice says taskkill. Which programs have the database open is not asked:
+Elsewhere in the house: table, judge and instances ask HAS_LAUNCHERS, because there mm.exe with its
+script inside starts Python and waits; argv reads cmd and PowerShell; advice knows the .exe of a
+script as a launcher. Which programs have the database open is not asked:
 psutil's open_files() can hang there.
 """
 
@@ -11,6 +12,9 @@ import ctypes
 
 from mm_preflight.records import Database
 
+HAS_LAUNCHERS = True  # mm.exe, and the python.exe of a virtual environment
+HAS_PLAIN_CONSOLE = True
+ELEVATED = "an administrator's terminal"
 LOCAL_SYSTEM = 22  # WinLocalSystemSid, winnt.h
 
 
@@ -19,7 +23,12 @@ def holds_database(pid: int, database: Database) -> bool:
     return False
 
 
-def blind_spots(known: set[int]) -> list[str]:
+def kill_command(pid: int) -> str:
+    """The command that ends a process and its children, which Windows leaves alive."""
+    return f"taskkill /PID {pid} /T /F"
+
+
+def blind_spots(known: set[int], denied: bool) -> list[str]:
     """What cannot be seen from here, as keys of BLIND_SPOTS."""
     return ["open-files"]
 

@@ -1,4 +1,4 @@
-"""The page for agents: what is to be pasted parses, runs, and blocks; and says what the code says."""
+"""The page for agents: what is to be pasted parses, runs and blocks; it says what the code says."""
 
 import ast
 import json

@@ -8,11 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from pages import PAGES, ROOT, fences, text_of
-from real import apart, real
+from real import apart, real, subcommands
 
 __all__ = ["real"]  # the fixture
 CALL = re.compile(
-    r"(?:^|[|;&{(]|\bcommand|\bmm-preflight .*--)\s*((?:mm|memtomem|memtomem-server)(?: [^|;&{}()`\n]+)?)"
+    r"(?:^|[|;&{(]|\bcommand|\bmm-preflight .*--)\s*"
+    r"((?:mm|memtomem|memtomem-server)(?: [^|;&{}()`\n]+)?)"
     r"(?=$|[|;&{}()`\n])",
     re.M,
 )
@@ -27,12 +28,6 @@ def calls(page):
             yield from (call.strip() for call in CALL.findall(body))
     text = re.sub(r"^ *```.*?^ *```$", "", text_of(page), flags=re.M | re.S)
     yield from re.findall(r"`((?:mm|memtomem|memtomem-server) [^`]+)`", text)
-
-
-def subcommands(help_text):
-    """The subcommands that a --help lists; none for a command that has none."""
-    listed = re.split(r"^Commands:$", help_text, flags=re.M)[1:]
-    return re.findall(r"^  ([a-z][\w-]*)(?=  |$)", "".join(listed), re.M)
 
 
 def has_option(help_text, option):

@@ -31,7 +31,7 @@ def blocks():
 def normal(text):
     """A report with its PIDs, ages, terminals and line breaks replaced: those differ each time."""
     text = re.sub(r"ttys\d+|pts/\d+", "TERMINAL", text)
-    text = re.sub(r", \d+ of them only in part", "", text)
+    text = re.sub(r", \d+ of them not in full", "", text)
     text = re.sub(r"\d+ (s|min|h|days) ago", "AGE", text)
     return re.sub(r"\s+", " ", re.sub(r"\b\d+\b(?!\.)", "N", text)).strip()
 

@@ -27,7 +27,7 @@ def test_options():
     usage = run.stdout.split("\n\n")[0]
     assert {option.split()[0] for option in first_column("Options")} == {
         "--help",
-        *re.findall(r"--\w+", usage),
+        *re.findall(r"--\w[\w-]+", usage),
     }
 
 
