@@ -11,11 +11,7 @@ from __future__ import annotations
 import json
 import re
 
-from mm_preflight.records import Unknown
-
-TYPE_CHECKING = False  # typing takes 4 ms to import
-if TYPE_CHECKING:
-    from typing import Any
+from mm_preflight.records import Any, Unknown
 
 LIMIT = 1 << 20  # bytes of one object
 CURSOR = ("beforeShellExecution", "beforeMCPExecution", "preToolUse")

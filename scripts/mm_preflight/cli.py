@@ -8,13 +8,8 @@ from collections import namedtuple
 from contextlib import suppress
 from functools import partial
 
-<<<<<<< HEAD
 from mm_preflight import __version__
-from mm_preflight.records import EXIT_CODES, VERDICTS, NotStarted, Result, Unknown
-=======
-from mm_preflight import __version__, look
-from mm_preflight.records import EXIT_CODES, VERDICTS, Any, Result, Unknown
->>>>>>> main
+from mm_preflight.records import EXIT_CODES, VERDICTS, Any, NotStarted, Result, Unknown
 from mm_preflight.report import as_json, as_text, visible, write
 
 HOOKS = {"bash": "mm.sh", "zsh": "mm.sh", "fish": "mm.fish", "powershell": "mm.ps1"}
@@ -80,17 +75,13 @@ def _parser() -> Any:
     )
     add("--wait", type=_seconds, metavar="SECONDS", help="look again until clear, at most so long")
     add("--db", metavar="PATH", help="the database, if not the configured one")
-<<<<<<< HEAD
-    add("--hook", choices=HOOKS, metavar="SHELL", help=f"print a hook: {', '.join(HOOKS)}")
-    add("--agent-hook", action="store_true", help="answer a tool call of an agent, on stdin")
-=======
     add(
         "--hook",
         choices=HOOKS,
         metavar="SHELL",
         help=f"print functions that ask before a reset, for {', '.join(HOOKS)}",
     )
->>>>>>> main
+    add("--agent-hook", action="store_true", help="answer a tool call of an agent, on stdin")
     add("--version", action="store_true", help="print the version")
     add("-h", "--help", action="store_true", help="print this text")
     parser.usage = parser.format_usage().removeprefix("usage: ").rstrip() + (

@@ -13,7 +13,7 @@ from contextlib import suppress
 from functools import partial
 
 from mm_preflight import table
-from mm_preflight.records import VERDICTS, NotStarted, Result, Row
+from mm_preflight.records import VERDICTS, Any, NotStarted, Result, Row
 from mm_preflight.report import visible
 
 # A terminal sends these to COMMAND as well, and COMMAND may go on after them.
@@ -73,7 +73,7 @@ def run(argv: list[str]) -> tuple[int, float]:
     try:
         # As a shell does it: what else is open and may be inherited, such as <(…), is.
         child = subprocess.Popen(argv, close_fds=False)
-        began = table.started(child.pid) or time.time()
+        began = _started(child.pid, time.time())
         for number in early:
             _send(child, number)
         code = child.wait()
@@ -106,14 +106,17 @@ def _install(handler: Callable[[int, object], None]) -> list[Callable[[], object
     return undo
 
 
+def _started(pid: int, otherwise: float) -> Any:
+    """In seconds by the process table's clock."""
+    return table.ask(lambda: table.process_of(pid).create_time(), otherwise)
+
+
 def mark(result: Result, began: float) -> Result:
     """The look after COMMAND: each row says whether it started before COMMAND or while it ran."""
 
-    def during(row: Row) -> bool:
-        return bool((table.started(row.pid) or time.time() - (row.age or 0)) >= began)
+    def marked(row: Row) -> Row:
+        started = _started(row.pid, time.time() - (row.age or 0))
+        return row._replace(during_command=started >= began)
 
-    rows = {
-        name: [row._replace(during_command=during(row)) for row in getattr(result, name)]
-        for name in ("processes", "other_users")
-    }
-    return result._replace(after=True, **rows)
+    both = [*map(marked, result.processes)], [*map(marked, result.other_users)]
+    return result._replace(after=True, processes=both[0], other_users=both[1])

@@ -35,14 +35,9 @@ def as_text(result: Result, verbose: bool) -> str:
         head = "unknown after COMMAND ran" if result.after else "unknown, refused"
         lines = wrap(f"mm-preflight: {head}: {cause}") + wrap(remedy, "  ")
     elif result.verdict == "clear":
-<<<<<<< HEAD
-        part = f", {result.uninspected} of them only in part" if result.uninspected else ""
-        head = "still clear" if result.after else "clear"
-        lines = [f"mm-preflight: {head}, no live mm process ({result.examined} examined{part})"]
-=======
         hidden = f", {result.uninspected} of them not in full" if result.uninspected else ""
-        lines = [f"mm-preflight: clear, no live mm process ({result.examined} examined{hidden})"]
->>>>>>> main
+        head = "still clear" if result.after else "clear"
+        lines = [f"mm-preflight: {head}, no live mm process ({result.examined} examined{hidden})"]
     else:
         one = len(result.processes) == 1
         noun = "1 mm process is" if one else f"{len(result.processes)} mm processes are"
