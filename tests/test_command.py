@@ -409,15 +409,21 @@ def test_ctrl_z_and_fg(alone):
     text = alone(
         f"""{TERMINAL}
 open('sleeps', 'w').write('echo up; read line; echo "<$line>"; exit 9')
-t = Terminal('bash', '--norc', '-i')
+t = Terminal('env', 'PS1=ready> ', 'bash', '--norc', '-i')
+t.shows('ready> ')
 t.types(f'{{sys.executable}} {{SCRIPT}} -- sh sleeps\\n')
 t.shows('\\nup\\n')
+t.text = ''
 t.types('\\x1a')
 t.shows('Stopped')
+t.shows('ready> ')  # what is typed before the prompt may be lost
 t.types('fg\\n')
+t.shows('sh sleeps')
 t.types('typed\\n')
 t.shows('<typed>')
+t.text = ''
 t.shows('still clear')
+t.shows('ready> ')
 t.types('echo status $?; exit\\n')
 t.shows('status 9')
 t.run.wait()

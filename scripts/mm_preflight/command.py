@@ -16,9 +16,9 @@ from mm_preflight import table
 from mm_preflight.records import VERDICTS, Any, NotStarted, Result, Row
 from mm_preflight.report import visible
 
-# A terminal sends these to COMMAND as well, and COMMAND may go on after them.
-LEFT_TO_COMMAND = ("SIGINT", "SIGQUIT", "SIGBREAK")
-HANDED_ON = ("SIGTERM", "SIGHUP")
+# A terminal sends the first three to COMMAND as well, which may go on after them.
+SIGNALS = ("SIGINT", "SIGQUIT", "SIGBREAK", "SIGTERM", "SIGHUP")
+HANDED_ON = SIGNALS[3:]
 Look = Callable[[], Result]
 
 
@@ -55,10 +55,9 @@ def _not_started(name: str, missing: bool) -> NotStarted:
 
 
 def run(argv: list[str]) -> tuple[int, float]:
-    """Run a program and wait for its end.
+    """Run a program to its end. Raises NotStarted.
 
-    Returns its exit status as a shell has it (128 + N where signal N ended it), and when it
-    started, in seconds by the process table's clock. Raises NotStarted.
+    Returns its exit status as a shell has it (128 + N after signal N), and when it started.
     """
     early: list[int] = []
     child: subprocess.Popen[bytes] | None = None
@@ -99,15 +98,14 @@ def _install(handler: Callable[[int, object], None]) -> list[Callable[[], object
     undo: list[Callable[[], object]] = []
     if threading.current_thread() is threading.main_thread():
         for each in signal.Signals:
-            known = each.name in LEFT_TO_COMMAND + HANDED_ON
-            if known and (old := signal.getsignal(each)) not in (None, signal.SIG_IGN):
-                signal.signal(each, handler)
-                undo.append(partial(signal.signal, each, old))
+            old = signal.getsignal(each) if each.name in SIGNALS else None
+            if old not in (None, signal.SIG_IGN):
+                undo.append(partial(signal.signal, each, signal.signal(each, handler)))
     return undo
 
 
 def _started(pid: int, otherwise: float) -> Any:
-    """In seconds by the process table's clock."""
+    """When a process started, in seconds by the process table's clock."""
     return table.ask(lambda: table.process_of(pid).create_time(), otherwise)
 
 
@@ -118,5 +116,5 @@ def mark(result: Result, began: float) -> Result:
         started = _started(row.pid, time.time() - (row.age or 0))
         return row._replace(during_command=started >= began)
 
-    both = [*map(marked, result.processes)], [*map(marked, result.other_users)]
-    return result._replace(after=True, processes=both[0], other_users=both[1])
+    rows = {each: [*map(marked, getattr(result, each))] for each in ("processes", "other_users")}
+    return result._replace(after=True, **rows)
