@@ -15,7 +15,8 @@ from mm_preflight.records import Any, Unknown
 
 LIMIT = 1 << 20  # bytes of one object
 CURSOR = ("beforeShellExecution", "beforeMCPExecution", "preToolUse")
-COMMANDS = ("command", "cmd", "commands", "script", "code")  # where a tool is told what to run
+# Where tools are told what to run. The words may be in two of these: {"command": …, "args": […]}.
+COMMANDS = ("command", "cmd", "commands", "command_line", "script", "code", "args", "arguments")
 PATCH = "apply_patch"  # Codex: its `command` is the text of a patch
 MCP_TOOL = re.compile(r"(?:^|[^a-z0-9])mem_(do|embedding_reset|reset)$")
 NO_RESET = ("status", "revert_to_stored")  # memtomem 0.6.12 knows one more, apply_current
@@ -93,9 +94,7 @@ def _runs_reset(inputs: dict[str, Any]) -> bool:
 
     `POST /api/embedding-reset` of the web UI resets whatever else it is told.
     """
-    for value in (inputs[key] for key in COMMANDS if key in inputs):
-        text = " ".join(map(str, value)) if isinstance(value, list) else str(value)
-        text = QUOTING.sub("", text).replace("_", "-")
-        if "embedding-reset" in text and ("apply-current" in text or "api/embedding" in text):
-            return True
-    return False
+    told = [inputs[key] for key in COMMANDS if key in inputs]
+    text = " ".join(" ".join(map(str, each if isinstance(each, list) else [each])) for each in told)
+    text = QUOTING.sub("", text).replace("_", "-")
+    return "embedding-reset" in text and ("apply-current" in text or "api/embedding" in text)

@@ -75,7 +75,7 @@ def test_each_command_blocks_and_never_by_exit_status_1(
     ],
 )
 def test_matchers(group, tool, taken):
-    assert bool(re.search(group["matcher"], tool)) == taken
+    assert bool(re.fullmatch(group["matcher"], tool)) == taken
 
 
 def test_both_servers_of_claude_code_are_denied():

@@ -7,4 +7,4 @@ function mm {
     if (-not $program) { [Console]::Error.WriteLine("mm-preflight: refused, $first is not on PATH; install it again"); $global:LASTEXITCODE = 2; return }
     if ($MyInvocation.ExpectingInput) { $input | & $program @more @args } else { & $program @more @args }
 }
-Copy-Item 'Function:mm' 'Function:memtomem' -Force
+$function:memtomem = $function:mm
