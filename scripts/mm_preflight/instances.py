@@ -37,7 +37,7 @@ def rows(seen: list[Seen], deadline: float) -> tuple[list[Row], list[Row]]:
         late = time.monotonic() > deadline and not (each.ours or each.holds)
         if not late and table.is_alive(each.process):  # the second look
             hits[each.pid], chains[each.pid] = each, chain(each.process, known)
-    here = chain(table.me(), known) if hits else []
+    here = chain(table.process_of(), known) if hits else []
     _drop_the_caller(hits, here)
     _add_masters(hits, chains, known)
     groups = _groups(hits, chains)
@@ -147,7 +147,7 @@ def _row(chief: Seen, origin: Origin, pids: list[int], held: bool, case: Case) -
 def _case(chief: Seen, origin: Origin, workers: list[int], family: set[int]) -> Case:
     """What the advice goes by; `workers`: all PIDs that run it, `family`: those around them."""
     process, argv = chief.process, chief.argv or []
-    user, mine = (table.ask(one.username, None) for one in (process, table.me()))
+    user, mine = (table.ask(one.username, None) for one in (process, table.process_of()))
     name = library_user(argv, table.ask(process.name, "?"))
     return Case(
         command=chief.command or Command("database", name),
