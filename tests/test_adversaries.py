@@ -17,9 +17,10 @@ from mm_preflight import judge as room
 from mm_preflight import main
 from mm_preflight.look import check
 from mm_preflight.records import Files
-from support import PLATFORMS, SCRIPT, WINDOWS, environment, linux, not_on_windows, use_platform
+from support import PLATFORMS, SCRIPT, WINDOWS, environment, is_wine, linux, not_on_windows, use_platform
 
-LIMIT = 10  # seconds that one check may take, whatever the process table holds
+# Seconds that one check may take, whatever the process table holds; Wine starts programs slowly.
+LIMIT = 20 if is_wine() else 10
 READY = "import os, time; print('ready', os.getpid(), flush=True)\n"
 STAY = f"{READY}time.sleep(120)\n"
 NASTY = b"\x1b[2J\x1b]0;owned\x07\r\n\xe2\x80\xae\xe2\x81\xa6\xff\xfe\x9b31m\xc2\x85"
@@ -847,8 +848,9 @@ GARBAGE = {
     "deep": b"[" * 200_000,
     "huge": b" " * (2 << 20) + b"{}",
     "path-nul": b'{"storage": {"sqlite_path": "/x\\u0000y"}}',
-    "path-surrogate": b'{"storage": {"sqlite_path": "/x\\ud800y"}}',
 }
+if not WINDOWS:  # where it is a name as any other
+    GARBAGE["path-surrogate"] = b'{"storage": {"sqlite_path": "/x\\ud800y"}}'
 
 
 @pytest.mark.parametrize("name", GARBAGE)
@@ -915,7 +917,7 @@ def test_check_changes_nothing(home, mm, preflight):
     before = {path: path.stat().st_mtime_ns for path in home.rglob("*")}
     assert preflight("--verbose").status == 1
     assert {path: path.stat().st_mtime_ns for path in home.rglob("*")} == before
-    assert psutil.Process(pid).status() == psutil.STATUS_SLEEPING
+    assert psutil.Process(pid).status() in (psutil.STATUS_SLEEPING, psutil.STATUS_RUNNING)
 
 
 @not_on_windows("has no limit on an address space")

@@ -1,7 +1,8 @@
 """The hook, in real shells, with stand-ins for `mm` and `mm-preflight` on PATH.
 
 Each test is a script for one shell; what it prints is compared. `MM` and the arguments in brackets
-come from the stand-in `mm`, which exits with 7 and copies its standard input.
+come from the stand-in `mm`, which exits with 7 and copies its standard input. The stand-in
+`mm-preflight` runs its COMMAND if VERDICT is 0; test_command.py has the real one.
 """
 
 import os
@@ -10,6 +11,8 @@ import subprocess
 import sys
 
 import pytest
+import tree_sitter
+import tree_sitter_powershell
 from mm_preflight.cli import hook as hook_text
 from support import SCRIPT
 
@@ -19,7 +22,11 @@ printf '%s' "${0##*/}"; for arg; do printf ' [%s]' "$arg"; done; echo
 [ "${STDIN:-}" ] && cat
 exit 7
 """
-CHECK = '#!/bin/sh\necho checked\nexit "${VERDICT:-0}"\n'
+CHECK = """#!/bin/sh
+echo checked
+[ "${VERDICT:-0}" = 0 ] || exit "$VERDICT"
+[ "$1" = -- ] && shift && exec "$@"
+"""
 LOAD = {
     "bash": 'eval "$(cat "$HOOK")"\n',
     "zsh": 'eval "$(cat "$HOOK")"\n',
@@ -88,6 +95,10 @@ def test_printed_by_the_program(shell):
         "mm --quiet embedding-reset --mode apply-current",
         "mm embedding-reset --mode status --mode apply-current",
         "memtomem embedding-reset --mode apply-current",
+        # Two words on the line are enough. To ask once too often does no harm.
+        "mm embedding-reset --mode apply-current --help",
+        "mm embedding-reset -h --mode apply-current",
+        "mm search embedding-reset apply-current",
     ],
 )
 def test_refused_reset_never_starts(shell, command, verdict):
@@ -108,9 +119,6 @@ def test_clear_reset_runs(shell):
         "mm embedding-reset --mode status",
         "mm embedding-reset --mode revert-to-stored",
         "mm embedding-reset --help",
-        "mm embedding-reset --mode apply-current --help",
-        "mm embedding-reset -h --mode apply-current",
-        "mm search embedding-reset apply-current",
         "mm search --mode=apply-current",
         "mm index apply-current",
         "memtomem shell",
@@ -173,11 +181,39 @@ def test_loaded_twice(shell):
     assert shell(RESET, load=LOAD[shell.name] * 2, VERDICT="1") == (1, "checked\n", "")
 
 
-def test_alias_called_mm(shell):
+@pytest.mark.parametrize("name", ["mm", "memtomem"])
+def test_alias_called_mm(shell, name):
     """An alias would go past the function; loading the hook ends it."""
     before = {"bash": "shopt -s expand_aliases\n"}.get(shell.name, "")
-    before += "alias mm='echo alias'\n"
+    before += f"alias {name}='echo alias'\n"
+    reset = RESET.replace("mm", name, 1)
+    assert shell(reset, before=before, VERDICT="1") == (1, "checked\n", "")
+
+
+def test_function_called_mm_preflight(shell):
+    """The program is asked, not a function of its name, which may call mm again."""
+    before = "function mm-preflight { mm web; }\n"
+    if shell.name == "fish":
+        before = "function mm-preflight; mm web; end\n"
     assert shell(RESET, before=before, VERDICT="1") == (1, "checked\n", "")
+
+
+@pytest.mark.parametrize("ifs", ["-", "e", "", "a\tb"])
+def test_words_are_known_whatever_joins_them(shell, ifs):
+    """In bash and zsh, the user's IFS stands between the words of a line."""
+    before = "" if shell.name == "fish" else f"IFS='{ifs}'\n"
+    assert shell(RESET, before=before, VERDICT="1") == (1, "checked\n", "")
+    assert shell("mm web -b", before=before) == (7, "mm [web] [-b]\n", "")
+
+
+def test_read_only_variables(shell):
+    """Whatever the user has made read-only, the hook needs none of it."""
+    if shell.name == "fish":
+        pytest.skip("fish has no read-only variables of a user's")
+    names = "arg args command program reset line words name first more IFS reply status_"
+    before = "".join(f"readonly {name}=x\n" for name in names.split())
+    assert shell(RESET, before=before, VERDICT="1") == (1, "checked\n", "")
+    assert shell("mm web", before=before) == (7, "mm [web]\n", "")
 
 
 def test_strict_shells(shell):
@@ -202,6 +238,34 @@ def test_nothing_else_is_defined(shell):
     assert {"mm", "memtomem"} <= after - before
     # `_`, PIPESTATUS and the like are the shells' own
     assert {name for name in after - before if name.islower()} - {"_"} == {"mm", "memtomem"}
+
+
+@pytest.mark.parametrize("name", ["mm.sh", "mm.fish", "mm.ps1"])
+def test_a_hook_is_short(name):
+    """Ten lines of shell can be read before they are loaded."""
+    lines = (SCRIPT / "hooks" / name).read_text(encoding="utf-8").splitlines()
+    assert len([line for line in lines if line and not line.startswith("#")]) <= 10
+
+
+@pytest.mark.parametrize(
+    "command", [["shellcheck", "mm.sh"], ["fish", "--no-execute", "mm.fish"]], ids="/".join
+)
+def test_lint(command):
+    if not shutil.which(command[0]):
+        (pytest.fail if os.environ.get("CI") and sys.platform == "linux" else pytest.skip)(
+            f"{command[0]} is not installed"
+        )
+    done = subprocess.run(
+        [*command[:-1], SCRIPT / "hooks" / command[-1]], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_powershell_parses():
+    """Where PowerShell is not to be had, its grammar still is."""
+    parser = tree_sitter.Parser(tree_sitter.Language(tree_sitter_powershell.language()))
+    assert not parser.parse(hook_text("powershell").encode()).root_node.has_error
+    assert parser.parse(b"function mm { if (").root_node.has_error
 
 
 def test_powershell():

@@ -9,7 +9,8 @@ process that is alive meanwhile goes on writing the old model's vectors, and not
 One room for each concern: judge (what an argv runs), database (which file), table (the process
 table through psutil), linux and windows (what only they have), instances (processes that belong
 together), advice (how to stop them), report (for people and as JSON), look (one look, --wait),
-cli (options and exit status). judge, advice and report are pure.
+command (`-- COMMAND`), agents (--agent-hook), cli (options and exit status). judge, advice, report
+and agents are pure.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ __version__ = "0.2.0"
 def main(argv: list[str] | None = None) -> int:
     """Run the check over `argv` (default: sys.argv[1:]) and return its exit status.
 
-    0 clear, 1 live, 2 unknown, 130 Ctrl-C; it never calls sys.exit and never raises for a verdict.
+    0 clear, 1 live, 2 unknown, 130 Ctrl-C, or what a COMMAND ended with; it never calls sys.exit
+    and never raises for a verdict.
     """
     try:  # psutil and the rooms are most of the run: Ctrl-C is heard while they are imported
         from mm_preflight.cli import run

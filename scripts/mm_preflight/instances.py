@@ -16,7 +16,7 @@ from mm_preflight.report import visible
 # A loop: its keyword in a place of a command, and all up to its end.
 LOOP = (
     r"(?ims)(?:^|[;&|{(]|\b(?:do|then|else)\b)[ \t]*"
-    r"(?:while|until|for|foreach|repeat|select|goto)\b.*?(?:\bdone\b|\bend\b|^\}|\Z)"
+    r"(?:while|until|for|foreach|repeat|select)\b.*?(?:\bdone\b|\bend\b|^\}|\Z)"
 )
 SCRIPT_READ = 1 << 14  # bytes of a shell script in which a loop is looked for
 ARGUMENT_SHOWN = 1 << 16  # characters of an argument, for --verbose
@@ -37,7 +37,7 @@ def rows(seen: list[Seen], deadline: float) -> tuple[list[Row], list[Row]]:
         late = time.monotonic() > deadline and not (each.ours or each.holds)
         if not late and table.is_alive(each.process):  # the second look
             hits[each.pid], chains[each.pid] = each, chain(each.process, known)
-    here = chain(table.me(), known) if hits else []
+    here = chain(table.process_of(), known) if hits else []
     _drop_the_caller(hits, here)
     _add_masters(hits, chains, known)
     groups = _groups(hits, chains)
@@ -153,7 +153,7 @@ def _row(chief: Seen, origin: Origin, pids: list[int], held: bool, case: Case) -
 def _case(chief: Seen, origin: Origin, workers: list[int], family: set[int]) -> Case:
     """What the advice goes by; `workers`: all PIDs that run it, `family`: those around them."""
     process, argv = chief.process, chief.argv or []
-    user, mine = (table.ask(one.username, None) for one in (process, table.me()))
+    user, mine = (table.ask(one.username, None) for one in (process, table.process_of()))
     name = library_user(argv, table.ask(process.name, "?"))
     return Case(
         command=chief.command or Command("database", name),
@@ -198,4 +198,6 @@ def ancestor(process: Any) -> Ancestor | None:
         text = script[:SCRIPT_READ].decode("latin-1")
     text = re.sub(r"(?m)^[ \t]*(#|rem\b|::).*", "", text)
     loops = "\n".join(match[0] for match in re.finditer(LOOP, text))
+    if re.search(r"(?i)\bgoto\b", text):  # a batch file's loop: what it repeats stands before it
+        loops = text
     return Ancestor(process.pid, name, argv, terminal, not runs, loops)

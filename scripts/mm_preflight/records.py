@@ -17,6 +17,8 @@ EXIT_CODES = {
     0: "clear: no live mm process; go on",
     1: "live: refused, at least one mm process is alive",
     2: "unknown: refused, the answer could not be had",
+    126: "COMMAND cannot be executed, and nothing was run",
+    127: "COMMAND is not there, and nothing was run",
     130: "interrupted with Ctrl-C",
 }
 REPORT = "https://github.com/memtomem/mm-preflight/issues/new/choose"
@@ -33,6 +35,10 @@ BLIND_SPOTS = {
 
 class Unknown(Exception):
     """The answer cannot be had; the message says why and names the remedy."""
+
+
+class NotStarted(Exception):
+    """COMMAND cannot be started; its two arguments: why, and a shell's exit status for that."""
 
 
 # What an argv runs. `role` (the JSON's) and `name` (what people see, without arguments) are str.
@@ -59,15 +65,18 @@ Ancestor = namedtuple("Ancestor", "pid name argv terminal prompt loops")
 
 # One live instance: the fields of the JSON, then three for --verbose and people: argv, its age in
 # seconds, and whether the client that started it started this check too. All text is visible().
+# `during_command`: in the look after a COMMAND, whether it started while that ran; else None.
 Row = namedtuple(
     "Row",
-    "pid pids role command evidence verified user started started_by terminal stop argv age within",
+    "pid pids role command evidence verified user started started_by terminal stop argv age within "
+    "during_command",
+    defaults=(None,),
 )
 
 # One look at the process table: the fields of the JSON (`processes`, `other_users`: lists of Row),
-# and `again`: whether another look may tell more.
+# and `again`: whether another look may tell more; `after`: whether a COMMAND ran before this look.
 Result = namedtuple(
     "Result",
-    "verdict reason database examined uninspected other_users blind_spots processes again",
-    defaults=(None, None, 0, 0, (), (), (), True),
+    "verdict reason database examined uninspected other_users blind_spots processes again after",
+    defaults=(None, None, 0, 0, (), (), (), True, False),
 )

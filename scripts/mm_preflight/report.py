@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 from mm_preflight.records import BLIND_SPOTS, Any, Result, Row
@@ -17,13 +18,14 @@ def as_json(result: Result, verbose: bool) -> str:
     """The one object of --json, ASCII; shape and meaning on the reference page."""
     import json
 
-    names = Row._fields[: Row._fields.index("stop") + 1 + verbose]  # argv stands behind it
+    names = list(Row._fields[: Row._fields.index("stop") + 1 + verbose])  # argv stands behind it
+    names += ["during_command"] * result.after
     shown = {
-        name: [dict(zip(names, row, strict=False)) for row in getattr(result, name)]
+        name: [{each: getattr(row, each) for each in names} for row in getattr(result, name)]
         for name in ("other_users", "processes")
     }
     fields = {"schema_version": 1, **result._asdict(), **shown}
-    del fields["again"]
+    del fields["again"], fields["after"]
     return json.dumps(fields, indent=2)
 
 
@@ -31,14 +33,17 @@ def as_text(result: Result, verbose: bool) -> str:
     """The report for people: at most 80 columns, but for long paths and --verbose."""
     if result.verdict == "unknown":
         cause, _, remedy = (result.reason or "").partition("; ")
-        lines = wrap(f"mm-preflight: unknown, refused: {cause}") + wrap(remedy, "  ")
+        head = "unknown after COMMAND ran" if result.after else "unknown, refused"
+        lines = wrap(f"mm-preflight: {head}: {cause}") + wrap(remedy, "  ")
     elif result.verdict == "clear":
         hidden = f", {result.uninspected} of them not in full" if result.uninspected else ""
-        lines = [f"mm-preflight: clear, no live mm process ({result.examined} examined{hidden})"]
+        head = "still clear" if result.after else "clear"
+        lines = [f"mm-preflight: {head}, no live mm process ({result.examined} examined{hidden})"]
     else:
         one = len(result.processes) == 1
         noun = "1 mm process is" if one else f"{len(result.processes)} mm processes are"
-        lines = [f"mm-preflight: refused, {noun} alive", "", *_table(result.processes, verbose), ""]
+        head = "no longer clear" if result.after else "refused"
+        lines = [f"mm-preflight: {head}, {noun} alive", "", *_table(result.processes, verbose), ""]
         lines += wrap(
             f"While {'it' if one else 'one of these'} runs, `mm embedding-reset` leaves vectors of "
             "two models in one database, and nothing tells them apart afterwards."
@@ -51,7 +56,7 @@ def as_text(result: Result, verbose: bool) -> str:
             )
     if result.other_users:
         lines += ["", "Of other users, and not counted:", *_table(result.other_users, verbose)]
-    for spot in result.blind_spots:
+    for spot in result.blind_spots if not result.after else []:  # they stand above
         lines += wrap(f"note: {BLIND_SPOTS[spot]}")
     if verbose and result.database:
         lines += ["", f"database: {result.database}"]
@@ -63,6 +68,9 @@ def _table(rows: list[Row], verbose: bool) -> list[str]:
     lines = [f"  {'PID':<8} {'WHAT':<{width}}  SINCE       STARTED BY"]
     for row in rows:
         lines.append(_line(row, width))
+        if row.during_command is not None:
+            when = "while" if row.during_command else "before"
+            lines.append(f"{'':11}started {_since(row.age)}, {when} COMMAND ran")
         lines += wrap(f"stop it: {row.stop}", " " * 11)
         if not row.verified:
             lines += wrap(
@@ -130,6 +138,8 @@ def write(stream: Any, text: str) -> None:
     try:
         stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
         stream.flush()
-    except OSError:
+    except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # for the flush at exit
+        if error.errno == errno.EINVAL:  # as Windows calls a pipe that nobody reads
+            raise BrokenPipeError from None
         raise

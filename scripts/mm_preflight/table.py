@@ -63,9 +63,9 @@ def ask(call: Callable[[], Any], default: Any) -> Any:
         return default
 
 
-def me() -> Any:
-    """The check's own process."""
-    return psutil.Process()
+def process_of(pid: int | None = None) -> Any:
+    """The process of a PID; without one, the check's own."""
+    return psutil.Process(pid)
 
 
 def pids() -> set[int]:
@@ -176,7 +176,7 @@ def reader(process: Any, database: Database, until: float) -> Files:
 
 def users(database: Database) -> frozenset[str]:
     """The names of those whose processes count, but root's: the check's and the database's."""
-    return frozenset({me().username(), *map(_name, database.owners)})
+    return frozenset({process_of().username(), *map(_name, database.owners)})
 
 
 def root() -> str:

@@ -12,7 +12,8 @@ from real import apart, real, subcommands
 
 __all__ = ["real"]  # the fixture
 CALL = re.compile(
-    r"(?:^|[|;&{(]|\bcommand)\s*((?:mm|memtomem|memtomem-server)(?: [^|;&{}()`\n]+)?)"
+    r"(?:^|[|;&{(]|\bcommand|\bmm-preflight .*--)\s*"
+    r"((?:mm|memtomem|memtomem-server)(?: [^|;&{}()`\n]+)?)"
     r"(?=$|[|;&{}()`\n])",
     re.M,
 )

@@ -1,44 +1,11 @@
-function mm --wraps mm --description 'memtomem; asks mm-preflight before a reset'
-    set -l command
-    set -l reset
-    for arg in $argv
-        if contains -- "$arg" -h --help
-            set reset
-            break
-        else if test -z "$command"
-            string match -q -- '-*' "$arg"; or set command "$arg"
-        else if test "$command" = embedding-reset
-            contains -- "$arg" apply-current --mode=apply-current; and set reset 1
-        end
+# mm asks mm-preflight before it drops vectors. Anything else goes straight on.
+functions --erase mm memtomem # in fish, an alias is a function
+function mm --description 'memtomem, which asks mm-preflight before a reset'
+    set -l line (status current-function) $argv
+    if string match -q -- '*embedding-reset*apply-current*' "$argv"
+        command -q mm-preflight; or begin; echo "mm-preflight: refused, mm-preflight is not on PATH; install it again" >&2; return 2; end
+        set -p line mm-preflight --
     end
-    if test -n "$reset"
-        if not command -sq mm-preflight
-            printf '%s\n' "mm-preflight: unknown, refused: mm-preflight is not on PATH" "  install it again, or take its hook out of your shell's start-up file" >&2
-            return 2
-        end
-        command mm-preflight; or return $status
-    end
-    command mm $argv
+    command $line
 end
-function memtomem --wraps memtomem --description 'memtomem; asks mm-preflight before a reset'
-    set -l command
-    set -l reset
-    for arg in $argv
-        if contains -- "$arg" -h --help
-            set reset
-            break
-        else if test -z "$command"
-            string match -q -- '-*' "$arg"; or set command "$arg"
-        else if test "$command" = embedding-reset
-            contains -- "$arg" apply-current --mode=apply-current; and set reset 1
-        end
-    end
-    if test -n "$reset"
-        if not command -sq mm-preflight
-            printf '%s\n' "mm-preflight: unknown, refused: mm-preflight is not on PATH" "  install it again, or take its hook out of your shell's start-up file" >&2
-            return 2
-        end
-        command mm-preflight; or return $status
-    end
-    command memtomem $argv
-end
+functions --copy mm memtomem

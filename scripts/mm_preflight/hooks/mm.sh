@@ -1,40 +1,11 @@
-unalias mm 2>/dev/null || :
+# For bash and zsh: mm asks mm-preflight before it drops vectors. Anything else goes straight on.
+# shellcheck shell=bash
+unalias mm memtomem 2>/dev/null || :
 function mm {
-  local arg= command= reset=
-  for arg in "$@"; do
-    case "$command|$arg" in
-      *"|-h" | *"|--help") reset=; break ;;
-      "|-"*) ;;
-      "|"*) command=$arg ;;
-      "embedding-reset|apply-current" | "embedding-reset|--mode=apply-current") reset=1 ;;
-    esac
-  done
-  if [ -n "$reset" ]; then
-    if ! command -v mm-preflight >/dev/null 2>&1; then
-      printf '%s\n' "mm-preflight: unknown, refused: mm-preflight is not on PATH" "  install it again, or take its hook out of your shell's start-up file" >&2
-      return 2
-    fi
-    command mm-preflight || return "$?"
-  fi
-  command mm "$@"
+  case "$*" in *embedding-reset*apply-current*) ;; *) command mm "$@"; return ;; esac
+  if command -v mm-preflight >/dev/null; then command mm-preflight -- mm "$@"; else echo "mm-preflight: refused, mm-preflight is not on PATH; install it again" >&2; return 2; fi
 }
-unalias memtomem 2>/dev/null || :
 function memtomem {
-  local arg= command= reset=
-  for arg in "$@"; do
-    case "$command|$arg" in
-      *"|-h" | *"|--help") reset=; break ;;
-      "|-"*) ;;
-      "|"*) command=$arg ;;
-      "embedding-reset|apply-current" | "embedding-reset|--mode=apply-current") reset=1 ;;
-    esac
-  done
-  if [ -n "$reset" ]; then
-    if ! command -v mm-preflight >/dev/null 2>&1; then
-      printf '%s\n' "mm-preflight: unknown, refused: mm-preflight is not on PATH" "  install it again, or take its hook out of your shell's start-up file" >&2
-      return 2
-    fi
-    command mm-preflight || return "$?"
-  fi
-  command memtomem "$@"
+  case "$*" in *embedding-reset*apply-current*) ;; *) command memtomem "$@"; return ;; esac
+  if command -v mm-preflight >/dev/null; then command mm-preflight -- memtomem "$@"; else echo "mm-preflight: refused, mm-preflight is not on PATH; install it again" >&2; return 2; fi
 }

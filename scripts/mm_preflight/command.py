@@ -1,0 +1,120 @@
+"""`-- COMMAND`: run it between two looks, with this terminal, these streams and these signals."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+
+from mm_preflight import table
+from mm_preflight.records import VERDICTS, Any, NotStarted, Result, Row
+from mm_preflight.report import visible
+
+# A terminal sends the first three to COMMAND as well, which may go on after them.
+SIGNALS = ("SIGINT", "SIGQUIT", "SIGBREAK", "SIGTERM", "SIGHUP")
+HANDED_ON = SIGNALS[3:]
+Look = Callable[[], Result]
+
+
+def between(argv: list[str], look: Look, again: Look, show: Callable[[Result], None]) -> int:
+    """Look, run COMMAND if all is clear, look again, and show what each look saw.
+
+    Returns COMMAND's exit status if that is not 0, else that of the verdict. Raises NotStarted.
+    """
+    program, first = find(argv[0]), look()
+    show(first)
+    if first.verdict != "clear":
+        return VERDICTS.index(first.verdict)
+    status, began = run([program, *argv[1:]])
+    try:
+        last = mark(again(), began)
+        with suppress(OSError):  # nobody reads it; the exit status still answers
+            show(last)
+        return status or VERDICTS.index(last.verdict)
+    except KeyboardInterrupt:
+        return status or 130
+
+
+def find(name: str) -> str:
+    """The path of the program that a shell would start. Raises NotStarted."""
+    if found := shutil.which(name):
+        return found
+    there = shutil.which(name, os.F_OK) or (os.path.dirname(name) and os.path.exists(name))
+    raise _not_started(name, missing=not there)
+
+
+def _not_started(name: str, missing: bool) -> NotStarted:
+    why = "is not there" if missing else "cannot be executed"
+    return NotStarted(f"{visible(name, 200)} {why}; nothing was run", 127 if missing else 126)
+
+
+def run(argv: list[str]) -> tuple[int, float]:
+    """Run a program to its end. Raises NotStarted.
+
+    Returns its exit status as a shell has it (128 + N after signal N), and when it started.
+    """
+    early: list[int] = []
+    child: subprocess.Popen[bytes] | None = None
+
+    def take(number: int, _frame: object) -> None:
+        if child is None:
+            early.append(number)
+        elif signal.Signals(number).name in HANDED_ON:
+            _send(child, number)
+
+    undo = _install(take)
+    try:
+        # As a shell does it: what else is open and may be inherited, such as <(…), is.
+        child = subprocess.Popen(argv, close_fds=False)
+        began = _started(child.pid, time.time())
+        for number in early:
+            _send(child, number)
+        code = child.wait()
+    except OSError as error:
+        raise _not_started(argv[0], isinstance(error, FileNotFoundError)) from None
+    finally:
+        for restore in undo:
+            restore()
+    unsigned = code >> 31 == 1  # Windows counts them without a sign
+    return (128 - code if code < 0 else code - (1 << 32) if unsigned else code), began
+
+
+def _send(child: subprocess.Popen[bytes], number: int) -> None:
+    with suppress(PermissionError):  # sudo is root's
+        child.send_signal(number)
+
+
+def _install(handler: Callable[[int, object], None]) -> list[Callable[[], object]]:
+    """Handle these signals, but those that are ignored (nohup). Returns how to undo it.
+
+    With a function, because COMMAND would inherit SIG_IGN. Only the main thread may do it.
+    """
+    undo: list[Callable[[], object]] = []
+    if threading.current_thread() is threading.main_thread():
+        for each in signal.Signals:
+            old = signal.getsignal(each) if each.name in SIGNALS else None
+            if old not in (None, signal.SIG_IGN):
+                undo.append(partial(signal.signal, each, signal.signal(each, handler)))
+    return undo
+
+
+def _started(pid: int, otherwise: float) -> Any:
+    """When a process started, in seconds by the process table's clock."""
+    return table.ask(lambda: table.process_of(pid).create_time(), otherwise)
+
+
+def mark(result: Result, began: float) -> Result:
+    """The look after COMMAND: each row says whether it started before COMMAND or while it ran."""
+
+    def marked(row: Row) -> Row:
+        started = _started(row.pid, time.time() - (row.age or 0))
+        return row._replace(during_command=started >= began)
+
+    rows = {each: [*map(marked, getattr(result, each))] for each in ("processes", "other_users")}
+    return result._replace(after=True, **rows)
