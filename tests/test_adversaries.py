@@ -17,7 +17,16 @@ from mm_preflight import judge as room
 from mm_preflight import main
 from mm_preflight.look import check
 from mm_preflight.records import Files
-from support import PLATFORMS, SCRIPT, WINDOWS, environment, is_wine, linux, not_on_windows, use_platform
+from support import (
+    PLATFORMS,
+    SCRIPT,
+    WINDOWS,
+    environment,
+    is_wine,
+    linux,
+    not_on_windows,
+    use_platform,
+)
 
 # Seconds that one check may take, whatever the process table holds; Wine starts programs slowly.
 LIMIT = 20 if is_wine() else 10
