@@ -41,7 +41,7 @@ def not_on_windows(why: str):
 # the names that psutil lacks on macOS and Windows.
 PROGRAMS = {"own": SCRIPT, "portable": PORTABLE}
 PLATFORMS = list(PROGRAMS) if sys.platform == "linux" else ["own"]
-SECONDS = 20 * (3 if is_wine() else 1)  # how long anything is waited for
+SECONDS = 20 * (6 if is_wine() else 1)  # how long anything is waited for
 
 
 def until(true, what: str, seconds: float = SECONDS):

@@ -47,9 +47,10 @@ def rows(seen: list[Seen], deadline: float) -> tuple[list[Row], list[Row]]:
     others: list[Row] = []
     for head, members in groups.items():
         pids = sorted(members, key=lambda pid: (len(chains[pid]), pid))  # topmost first
-        # The first of a chain of launchers starts Python, and the last is it.
+        # The first of a chain of launchers starts Python, and the last is it; of workers, the first.
         last = max(pids, key=lambda pid: (hits[pid].command is not None, len(chains[pid])))
-        chief, origin = hits[last if table.HAS_LAUNCHERS else head], origins[head]
+        launched = table.HAS_LAUNCHERS and hits[last].command
+        chief, origin = hits[last if launched else head], origins[head]
         alone = [pid for pid in origin.launchers if launchers.count(pid) == 1]
         held = any(hits[pid].holds for pid in pids)
         within = origin.kind == "client" and any(origin.who.pid == each.pid for each in here)
