@@ -39,9 +39,9 @@ STATUSES = {
     "well": ("exit 0", 0),
     "its-own": ("exit 3", 3),
     "its-own-1": ("exit 1", 1),
-    "killed": ("kill -KILL $$", 128 + signal.SIGKILL),
-    "ended": ("kill -TERM $$", 128 + signal.SIGTERM),
-    "crashed": ("kill -SEGV $$", 128 + signal.SIGSEGV),
+    "killed": ("kill -KILL $$", 128 + 9),
+    "ended": ("kill -TERM $$", 128 + 15),
+    "crashed": ("kill -SEGV $$", 128 + 11),
 }
 
 
@@ -371,7 +371,7 @@ def test_ctrl_c_is_for_command_which_may_go_on(alone, key, name):
 
 
 @linux
-@pytest.mark.parametrize("key, number", [("\x03", signal.SIGINT), ("\x1c", signal.SIGQUIT)])
+@pytest.mark.parametrize("key, number", [("\x03", 2), ("\x1c", 3)])
 def test_ctrl_c_ends_command_and_the_second_look_comes(alone, key, number):
     status, text = alone(
         f"{TERMINAL}\nt = Terminal(sys.executable, SCRIPT, '--', 'sh', '-c', "
@@ -452,7 +452,31 @@ def test_no_terminal(alone):
     assert (done["status"], done["stdout"]) == (5, "")
 
 
-# ---- from Python --------------------------------------------------------------------------------
+# ---- from Python, and on every platform ---------------------------------------------------------
+
+
+def test_on_every_platform(only, in_process, home, monkeypatch):
+    only()
+    monkeypatch.chdir(home)
+    write = "import sys; print(*sys.argv[1:]); open('ran', 'w'); sys.exit(3)"
+    program = [sys.executable, "-c", write, "a  b", "--json"]
+    report = in_process("--", *program)
+    assert (report.status, report.stdout.strip()) == (3, "a  b --json")
+    assert (home / "ran").exists()
+    said = [line for line in report.stderr.splitlines() if line.startswith("mm-preflight: ")]
+    assert [line.split(",")[0] for line in said] == [
+        "mm-preflight: clear",
+        "mm-preflight: still clear",
+    ]
+
+
+@pytest.mark.skipif(os.name != "nt", reason="only Windows has batch files")
+def test_a_batch_file_without_its_suffix(only, in_process, home):
+    only()
+    (home / "hey.cmd").write_text("@echo off\r\necho %~2\r\nexit /b 4\r\n")
+    report = in_process("--", home / "hey", "a", "b c")
+    assert (report.status, report.stdout.strip()) == (4, "b c")
+
 
 THREE = [sys.executable, "-c", "raise SystemExit(3)"]
 
