@@ -1,9 +1,9 @@
 """What only Windows has: accounts known by their SID, and a python.exe that starts another.
 
-Elsewhere in the house: table, judge and instances ask HAS_LAUNCHERS, because there mm.exe with its
-script inside starts Python and waits; argv reads cmd and PowerShell; advice knows the .exe of a
-script as a launcher. Which programs have the database open is not asked:
-psutil's open_files() can hang there.
+Elsewhere in the house: HAS_LAUNCHERS goes through table, look and instances, because mm.exe with
+its script inside starts Python and waits; argv reads cmd and PowerShell; advice knows the .exe of a
+script as a launcher; files and database go without owners. Which programs have the database open
+is not asked: psutil's open_files() can hang there.
 """
 
 from __future__ import annotations
