@@ -11,13 +11,14 @@ import configparser
 import contextlib
 import json
 import os
-import select
+import queue
 import shutil
 import signal
 import subprocess
 import sys
 import sysconfig
 import tempfile
+import threading
 import venv
 from pathlib import Path
 from typing import NamedTuple
@@ -31,10 +32,12 @@ from support import (
     SCRIPT,
     SECONDS,
     STAND_IN,
+    WINDOWS,
     Environment,
     environment,
     until,
     write_script,
+    write_wheel,
 )
 
 sys.path.insert(0, str(SCRIPT.parent))  # the package need not be installed
@@ -61,20 +64,32 @@ def public():
 def stand_in(public) -> Environment:
     """The stand-in memtomem in an environment of its own, installed the way pip does it."""
     folder = public / "environment"
-    venv.create(folder, symlinks=os.name != "nt", with_pip=False)
+    venv.create(folder, symlinks=not WINDOWS, with_pip=False)
     scheme = {"base": str(folder), "platbase": str(folder)}
     library = Path(sysconfig.get_path("purelib", "venv", scheme))
-    shutil.copytree(STAND_IN, library, dirs_exist_ok=True)
     # mm embedding-reset may import the preflight, and that needs psutil.
     psutil_home = Path(psutil.__file__).parent.parent
     (library / "preflight.pth").write_text(f"{SCRIPT.parent}\n{psutil_home}\n")
     programs = Path(sysconfig.get_path("scripts", "venv", scheme))
-    python = str(programs / ("python.exe" if os.name == "nt" else "python"))
+    made = Environment(programs, str(programs / "python") + ".exe" * WINDOWS, library)
+    install_on_windows(made, public) if WINDOWS else install_stand_in(made)
+    return made
+
+
+def install_stand_in(into: Environment) -> None:
+    shutil.copytree(STAND_IN, into.library, dirs_exist_ok=True)
     entry_points = configparser.ConfigParser()
     entry_points.read(STAND_IN / "entry_points.txt")
     for name, target in entry_points["console_scripts"].items():
-        write_script(programs / name, python, target)
-    return Environment(programs, python, library)
+        write_script(into.bin / name, into.python, target)
+
+
+def install_on_windows(into: Environment, folder: Path) -> None:
+    """By pip itself: its launchers are programs of their own there."""
+    wheel = folder / "memtomem-0-py3-none-any.whl"
+    write_wheel(wheel, STAND_IN)
+    pip = [sys.executable, "-m", "pip", "--python", into.python, "install", "--quiet"]
+    subprocess.run([*pip, "--no-index", "--no-deps", wheel], check=True)
 
 
 @pytest.fixture
@@ -102,13 +117,16 @@ def start(home, stand_in):
     `ready=False`: it says nothing, and is waited for until the table shows its arguments.
     """
     started: list[subprocess.Popen] = []
+    said: list[queue.Queue] = []
     announced: list[int] = []
 
     def start(*argv, ready=True, executable=None, env=None, cwd=None, **options) -> int:
+        env = environment(stand_in, home) | (env or {})
+        argv, program = as_arguments(argv, env["PATH"])
         process = subprocess.Popen(
-            [os.fspath(arg) if not isinstance(arg, bytes) else arg for arg in argv],
-            executable=executable,
-            env=environment(stand_in, home) | (env or {}),
+            argv,
+            executable=executable or program,
+            env=env,
             cwd=cwd or home,
             stdin=options.pop("stdin", subprocess.PIPE),
             stdout=subprocess.PIPE,
@@ -117,29 +135,49 @@ def start(home, stand_in):
             **options,
         )
         started.append(process)
+        said.append(listen(process))
         if ready:
-            announced.append(announcement(process))
+            announced.append(announcement(process, said[-1]))
             return announced[-1]
         seen = psutil.Process(process.pid)
         until(lambda: seen.cmdline() and seen.cmdline() != psutil.Process().cmdline(), argv)
         return process.pid
 
     def next_announcement() -> int:
-        announced.append(announcement(started[-1]))
+        announced.append(announcement(started[-1], said[-1]))
         return announced[-1]
 
     start.next_announcement = next_announcement
     yield start
-    family = set(announced)
+    reap(started, announced)
+
+
+def as_arguments(argv, path: str) -> tuple[list, str | None]:
+    """Arguments as this system takes them, and on Windows the program, looked for in that PATH."""
+    if not WINDOWS:
+        return [os.fspath(arg) for arg in argv], None
+    words = [os.fspath(arg) for arg in argv]
+    words = [arg.decode("utf-8", "replace") if isinstance(arg, bytes) else arg for arg in words]
+    return words, shutil.which(words[0], path=path)
+
+
+def reap(started: list[subprocess.Popen], announced: list[int]) -> None:
+    """End what was started, and all that it started, and wait for it."""
+    own = {process.pid for process in started}
+    family = {pid: psutil.Process(pid) for pid in announced if psutil.pid_exists(pid)}
     for process in started:
         with contextlib.suppress(psutil.NoSuchProcess):
-            family |= {each.pid for each in psutil.Process(process.pid).children(recursive=True)}
+            below = psutil.Process(process.pid).children(recursive=True)
+            family |= {each.pid: each for each in below}
+    family = {pid: each for pid, each in family.items() if pid not in own}
     for process in started:
         with contextlib.suppress(OSError):
-            os.killpg(process.pid, signal.SIGKILL) if os.name != "nt" else process.kill()
-    for pid in family - {process.pid for process in started}:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            psutil.Process(pid).kill()
+            process.kill() if WINDOWS else os.killpg(process.pid, signal.SIGKILL)
+    for each in family.values():
+        with contextlib.suppress(psutil.Error):
+            each.kill()
+    if WINDOWS:  # there, what still runs keeps its folder from being removed
+        psutil.wait_procs(family.values(), SECONDS)
     for process in started:
         process.wait(SECONDS)
         for stream in (process.stdin, process.stdout, process.stderr):
@@ -148,17 +186,31 @@ def start(home, stand_in):
                     stream.close()
 
 
-def announcement(process: subprocess.Popen) -> int:
+def listen(process: subprocess.Popen) -> queue.Queue:
+    """The lines that a process, or one it started, says; b"" when all of them have ended."""
+    said: queue.Queue = queue.Queue()
+
+    def read() -> None:
+        with contextlib.suppress(OSError, ValueError):  # closed by the end of the test
+            for line in process.stdout:
+                said.put(line)
+        said.put(b"")
+
+    threading.Thread(target=read, daemon=True).start()  # no select() for pipes on Windows
+    return said
+
+
+def announcement(process: subprocess.Popen, said: queue.Queue) -> int:
     """The PID in the next `ready PID` that a process, or one it started, says."""
-    line = b""
-    while not (line.startswith(b"ready") and line.endswith(b"\n")):
-        line = b"" if line.endswith(b"\n") else line
-        if not select.select([process.stdout], [], [], SECONDS)[0]:
+    while True:
+        try:
+            line = said.get(timeout=SECONDS)
+        except queue.Empty:
             pytest.fail(f"{process.args} is not ready after {SECONDS} s")
-        if not (byte := os.read(process.stdout.fileno(), 1)):
+        if not line:
             pytest.fail(f"{process.args} ended before it was ready")
-        line += byte
-    return int(line.split()[1])
+        if line.startswith(b"ready"):
+            return int(line.split()[1])
 
 
 @pytest.fixture
@@ -217,7 +269,7 @@ def preflight(home, stand_in, platform):
             **{"timeout": 60, **settings},
         )
         streams = (each.decode("utf-8", "surrogateescape") for each in (done.stdout, done.stderr))
-        return Report(done.returncode, *streams)
+        return Report(done.returncode, *(each.replace(os.linesep, "\n") for each in streams))
 
     return preflight
 
@@ -354,18 +406,42 @@ def shell_as(tmp_path_factory):
     """A shell under another name, as a launcher or a client: it runs its arguments and waits.
 
     Returns what stands before the arguments: the link to the shell, and a script in the folder
-    `cwd`. So `uv run mm web` has the very argv of the real `uv`.
+    `cwd`. So `uv run mm web` has the very argv of the real `uv`. On Windows, where a link has no
+    name of its own in the process table, it is a copy of Python, and `python` is its script.
     """
     shell = shutil.which("bash") or shutil.which("sh")
 
-    def shell_as(name: str | bytes, script: str, text: str = '"$@"\nexit\n') -> dict:
+    def shell_as(
+        name: str | bytes, script: str, text: str = '"$@"\nexit\n', python: str = "run(*args)\n"
+    ) -> dict:
         folder = tmp_path_factory.mktemp("launcher")
+        if WINDOWS:
+            (folder / script).write_text(AS_A_SHELL + python)
+            return {"executable": python_named(folder, str(name)), "cwd": folder}
         link = os.path.join(os.fsencode(folder), os.fsencode(name))
         os.symlink(shell, link)
         (folder / script).write_text(text)
         return {"executable": link, "cwd": folder}
 
     return shell_as
+
+
+AS_A_SHELL = """
+import os, subprocess, sys, time
+args = sys.argv[1:]
+def run(*argv):
+    sys.exit(subprocess.run(argv).returncode)
+"""
+
+
+def python_named(folder: Path, name: str) -> str:
+    """A copy of Windows' Python under another name, which finds its library all the same."""
+    base = Path(sys.base_prefix)
+    for library in base.glob("*.dll"):
+        shutil.copy(library, folder)
+    shutil.copy(base / "python.exe", folder / f"{name}.exe")
+    (folder / f"{name}._pth").write_text(f"{base / 'Lib'}\n{base / 'DLLs'}\n", "utf-8")
+    return str(folder / f"{name}.exe")
 
 
 @pytest.fixture(scope="session")

@@ -6,10 +6,12 @@ import os
 import socket
 import sys
 import time
+import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
 import portable
+import psutil
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -17,22 +19,39 @@ SCRIPT = ROOT / "scripts" / "mm_preflight"
 PORTABLE = Path(__file__).parent / "portable.py"
 STAND_IN = Path(__file__).parent / "stand_in"
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's /proc and its tools")
-posix = pytest.mark.skipif(os.name == "nt", reason="on Windows pip writes .exe launchers")
+WINDOWS = os.name == "nt"
+posix = pytest.mark.skipif(WINDOWS, reason="on Windows pip writes .exe launchers")
+
+
+def is_wine() -> bool:
+    """Whether this Windows is Wine's."""
+    if not WINDOWS:
+        return False
+    import ctypes
+
+    return hasattr(ctypes.WinDLL("ntdll"), "wine_get_version")
+
+
+def not_on_windows(why: str):
+    """A test of what Windows does not have."""
+    return pytest.mark.skipif(WINDOWS, reason=f"Windows {why}")
+
+
 # Whose process table the check reads: "own" is this platform's; "portable" is psutil alone, without
 # the names that psutil lacks on macOS and Windows.
 PROGRAMS = {"own": SCRIPT, "portable": PORTABLE}
 PLATFORMS = list(PROGRAMS) if sys.platform == "linux" else ["own"]
-SECONDS = 20  # how long anything is waited for
+SECONDS = 20 * (3 if is_wine() else 1)  # how long anything is waited for
 
 
-def until(true, what: str):
+def until(true, what: str, seconds: float = SECONDS):
     """Poll until `true()` holds, and return it; fail in words if it never does."""
-    end = time.monotonic() + SECONDS
+    end = time.monotonic() + seconds
     while time.monotonic() < end:
         if found := true():
             return found
         time.sleep(0.01)
-    pytest.fail(f"waited {SECONDS} s in vain: {what}")
+    pytest.fail(f"waited {seconds:g} s in vain: {what}")
 
 
 def free_port() -> int:
@@ -58,7 +77,7 @@ class Environment(NamedTuple):
     library: Path
 
     def program(self, name: str) -> str:
-        return str(self.bin / name)
+        return str(self.bin / name) + ".exe" * (WINDOWS and not name.endswith(".py"))
 
 
 def write_script(path: Path, interpreter: str, target: str) -> None:
@@ -77,9 +96,35 @@ def write_script(path: Path, interpreter: str, target: str) -> None:
     path.chmod(0o755)
 
 
+def write_wheel(path: Path, package: Path) -> None:
+    """A wheel of what lies in `package`: its entry_points.txt are the programs that pip makes."""
+    metadata = {
+        "METADATA": "Metadata-Version: 2.1\nName: memtomem\nVersion: 0\n",
+        "WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        "RECORD": "",
+        "entry_points.txt": (package / "entry_points.txt").read_text(),
+    }
+    with zipfile.ZipFile(path, "w") as wheel:
+        for file in package.rglob("*.py"):
+            wheel.write(file, file.relative_to(package).as_posix())
+        for name, text in metadata.items():
+            wheel.writestr(f"memtomem-0.dist-info/{name}", text)
+
+
+def chain(pid: int, below: int | None = None) -> list[int]:
+    """The PIDs from below a process (by default, the tests' own) down to `pid`, topmost first.
+
+    On Windows a program of pip's is a launcher, a venv's python.exe, and the Python that runs.
+    """
+    line = [pid, *(each.pid for each in psutil.Process(pid).parents())]
+    if (below or os.getpid()) in line:
+        return line[: line.index(below or os.getpid())][::-1]
+    return line[::-1] if WINDOWS else [pid]  # its parent is gone; elsewhere PID 1 stands for it
+
+
 def environment(stand_in: Environment, home: Path) -> dict[str, str]:
     """A bare environment, as of a login: nothing of the test runner's."""
-    kept = ("SYSTEMROOT", "COMSPEC", "TEMP", "TMP", "LANG")
+    kept = ("SYSTEMROOT", "COMSPEC", "PATHEXT", "TEMP", "TMP", "LANG")
     path = f"{stand_in.bin}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     return {name: os.environ[name] for name in kept if name in os.environ} | {
         "PATH": path,

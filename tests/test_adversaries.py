@@ -17,11 +17,19 @@ from mm_preflight import judge as room
 from mm_preflight import main
 from mm_preflight.look import check
 from mm_preflight.records import Files
-from support import PLATFORMS, SCRIPT, environment, linux, posix, use_platform
+from support import (
+    PLATFORMS,
+    SCRIPT,
+    WINDOWS,
+    environment,
+    is_wine,
+    linux,
+    not_on_windows,
+    use_platform,
+)
 
-pytestmark = posix
-
-LIMIT = 10  # seconds that one check may take, whatever the process table holds
+# Seconds that one check may take, whatever the process table holds; Wine starts programs slowly.
+LIMIT = 20 if is_wine() else 10
 READY = "import os, time; print('ready', os.getpid(), flush=True)\n"
 STAY = f"{READY}time.sleep(120)\n"
 NASTY = b"\x1b[2J\x1b]0;owned\x07\r\n\xe2\x80\xae\xe2\x81\xa6\xff\xfe\x9b31m\xc2\x85"
@@ -73,6 +81,7 @@ def test_nasty_names(start, stand_in, shell_as, home, preflight, options):
         assert str(pid) in report.stdout + report.stderr
 
 
+@not_on_windows("has no such names of files")
 def test_nasty_database_path(home, preflight):
     path = os.fsencode(home) + b"/" + NASTY.replace(b"/", b"") + b".db"
     for options in (["--db", path], ["--db", path, "--json"], ["--db", path, "--verbose"]):
@@ -88,7 +97,7 @@ def test_nasty_database_path(home, preflight):
 
 def test_huge_arguments(start, stand_in, preflight):
     """As many bytes as an argv may have: 2 MB on Linux, less elsewhere."""
-    words = ["x" * 131_000] * (15 if sys.platform == "linux" else 1)
+    words = ["x" * (30_000 if WINDOWS else 131_000)] * (15 if sys.platform == "linux" else 1)
     pid = start(stand_in.program("memtomem-server"), *words)
     begin = time.monotonic()
     assert preflight("--json").of(pid)[0]["command"] == "memtomem-server"
@@ -136,6 +145,7 @@ BOMBS = {
 }
 
 
+@not_on_windows("takes 32,767 characters of arguments")
 @pytest.mark.parametrize("name", BOMBS)
 def test_code_that_is_slow_to_search(start, stand_in, preflight, name):
     """`-c` code is other people's text: reading it must not take time that its author chooses."""
@@ -217,6 +227,8 @@ def swap_file_of_another_user(path: Path) -> None:
 
 
 SWAPS = [value for name, value in list(globals().items()) if name.startswith("swap_")]
+if WINDOWS:  # it has no fifo, no device in the file system, and os.stat tells no owner
+    SWAPS = [swap_missing, swap_directory, swap_huge]
 
 
 @pytest.mark.parametrize("swap", SWAPS, ids=lambda swap: swap.__name__)
@@ -594,7 +606,7 @@ def raising(monkeypatch, only, both):
     return raising
 
 
-@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("call", [call for call in CALLS if hasattr(psutil.Process, call)])
 @pytest.mark.parametrize("evidence", ["command-line", "database-open"])
 def test_psutil_raises(start, stand_in, only, raising, call, evidence):
     """Whatever fails, the verdict on a live process is not clear: unless psutil says it is gone."""
@@ -690,6 +702,8 @@ def test_table_that_never_answers(database, home, stand_in):
         ("mm_preflight.look.find_database", []),  # a home on a network file system
         ("mm_preflight.look.find_database", ["--wait", "1"]),
     ]
+    if WINDOWS:  # which reads neither to tell what is open
+        cases = [case for case in cases if not case[0].startswith("os.")]
     begin = time.monotonic()
     runs = [
         subprocess.Popen(
@@ -815,6 +829,7 @@ sys.exit(mm_preflight.main(sys.argv[1:]))
 """
 
 
+@not_on_windows("sends itself no signal; test_windows_shapes has its own")
 @pytest.mark.parametrize("options", [[], ["--json"], ["--wait", "60"]], ids=" ".join)
 def test_ctrl_c(stand_in, home, options):
     begin = time.monotonic()
@@ -842,8 +857,9 @@ GARBAGE = {
     "deep": b"[" * 200_000,
     "huge": b" " * (2 << 20) + b"{}",
     "path-nul": b'{"storage": {"sqlite_path": "/x\\u0000y"}}',
-    "path-surrogate": b'{"storage": {"sqlite_path": "/x\\ud800y"}}',
 }
+if not WINDOWS:  # where it is a name as any other
+    GARBAGE["path-surrogate"] = b'{"storage": {"sqlite_path": "/x\\ud800y"}}'
 
 
 @pytest.mark.parametrize("name", GARBAGE)
@@ -859,7 +875,7 @@ def test_garbage_configuration(home, preflight, name, place):
     assert_printable(report)
 
 
-@pytest.mark.parametrize("kind", ["fifo", "directory"])
+@pytest.mark.parametrize("kind", ["directory"] + ["fifo"] * (not WINDOWS))
 def test_configuration_that_is_no_file(home, database, preflight, kind):
     path = home / ".memtomem" / "config.json"
     os.mkfifo(path) if kind == "fifo" else path.mkdir()
@@ -880,7 +896,9 @@ def test_configuration_of_another_user(nobody, shared, preflight):
     assert "config.json" in report.json["reason"]
 
 
-@pytest.mark.parametrize("kind", ["missing", "directory", "fifo", "device", "dangling", "empty"])
+@pytest.mark.parametrize(
+    "kind", ["missing", "directory", "device", "empty"] + ["fifo", "dangling"] * (not WINDOWS)
+)
 def test_db_that_is_no_database(home, preflight, kind):
     path = home / "given.db"
     if kind == "directory":
@@ -908,9 +926,10 @@ def test_check_changes_nothing(home, mm, preflight):
     before = {path: path.stat().st_mtime_ns for path in home.rglob("*")}
     assert preflight("--verbose").status == 1
     assert {path: path.stat().st_mtime_ns for path in home.rglob("*")} == before
-    assert psutil.Process(pid).status() == psutil.STATUS_SLEEPING
+    assert psutil.Process(pid).status() in (psutil.STATUS_SLEEPING, psutil.STATUS_RUNNING)
 
 
+@not_on_windows("has no limit on an address space")
 def test_little_memory(preflight, mm):
     """A 300 MB limit on its address space: it still answers."""
     import resource  # Windows has none
@@ -928,4 +947,4 @@ def test_no_signal_is_blocked():
         stderr=subprocess.DEVNULL,
     )
     run.send_signal(signal.SIGTERM)
-    assert run.wait(LIMIT) == -signal.SIGTERM
+    assert run.wait(LIMIT) == (1 if WINDOWS else -signal.SIGTERM)

@@ -1,16 +1,15 @@
 """The real memtomem, however it is launched: named, with its role; and its list of commands."""
 
-import contextlib
 import json
-import os
-import signal
 import subprocess
 import sys
 
+import psutil
 import pytest
+from conftest import reap
 from mm_preflight.judge import SUBCOMMANDS
 from real import apart, real, subcommands
-from support import PLATFORMS, PROGRAMS, free_port, posix, until, use_platform
+from support import PLATFORMS, PROGRAMS, WINDOWS, free_port, until, use_platform
 
 __all__ = ["real"]  # the fixture
 
@@ -41,7 +40,6 @@ LAUNCHED = {
     "memtomem-web": ("memtomem-web --port {port}", "web", BOTH),
     "uvicorn": ("uvicorn memtomem.web.app:app --port {port}", "web", BOTH),
     "library": ("python {home}/app.py", "library", BOTH),
-    "link": ("{home}/memory shell", "shell", BOTH),
     "module": ("python -m memtomem.web.app --port {port}", "web", BOTH),
     "uvicorn with workers": (
         "uvicorn memtomem.web.app:app --workers 2 --port {port}",
@@ -49,6 +47,8 @@ LAUNCHED = {
         BOTH,
     ),
 }
+if not WINDOWS:  # there, nobody makes a link to an .exe
+    LAUNCHED["link"] = ("{home}/memory shell", "shell", BOTH)
 LIBRARY = """
 import time
 from memtomem.config import Mem2MemConfig
@@ -69,11 +69,12 @@ def launched(real, tmp_path_factory):
     (home / ".memtomem").mkdir()
     (home / ".memtomem" / "config.json").write_text("{}")  # without one, mm shell ends
     (home / "app.py").write_text(LIBRARY)
-    (home / "memory").symlink_to(real.program("mm"))
+    if not WINDOWS:
+        (home / "memory").symlink_to(real.program("mm"))
     processes = {}
     for name, (line, *_) in LAUNCHED.items():
         argv = line.format(home=home, port=free_port()).split()
-        argv[0] = argv[0] if "/" in argv[0] else real.program(argv[0])
+        argv[0] = argv[0] if str(home) in argv[0] else real.program(argv[0])
         env = apart(real, home) | {"_MEMTOMEM_TEST_RUNTIME_DIR": str(home / name / "run")}
         (home / name).mkdir()
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL}
@@ -81,27 +82,24 @@ def launched(real, tmp_path_factory):
             argv, cwd=home, env=env, start_new_session=True, stderr=subprocess.DEVNULL, **pipes
         )
     yield home, {name: process.pid for name, process in processes.items()}
-    for process in processes.values():
-        with contextlib.suppress(OSError):
-            os.killpg(process.pid, signal.SIGKILL)
-    for process in processes.values():
-        process.wait()
-        process.stdin.close()
+    reap(list(processes.values()), [])
 
 
-@posix
 @pytest.mark.parametrize("name", LAUNCHED)
-def test_real_process_is_named(launched, platform, name):
+def test_real_process_is_named(launched, real, platform, name):
     home, pids = launched
     command, role, evidence = LAUNCHED[name]
-    size = 3 if "--workers 2" in command else 1
+    process = psutil.Process(pids[name])
+    workers = 2 if "--workers 2" in command else 0
 
     def row() -> dict:
         argv = [sys.executable, PROGRAMS[platform], "--json"]
-        done = subprocess.run(argv, env={"HOME": str(home)}, capture_output=True, text=True)
-        found = [one for one in json.loads(done.stdout)["processes"] if one["pid"] == pids[name]]
-        whole = found and found[0]["evidence"] == evidence and len(found[0]["pids"]) == size
-        return found[0] if whole else {}
+        done = subprocess.run(argv, env=apart(real, home), capture_output=True, text=True)
+        # On Windows the process is a launcher, and what it started is below it.
+        pids = sorted(each.pid for each in (process, *process.children(recursive=True)))
+        found = [one for one in json.loads(done.stdout)["processes"] if one["pid"] in pids]
+        whole = found and found[0]["evidence"] == evidence and sorted(found[0]["pids"]) == pids
+        return found[0] if whole and len(pids) > workers else {}
 
     found = until(row, f"{command} with {evidence}")
     assert (found["role"], found["verified"]) == (role, True)

@@ -18,7 +18,7 @@ from mm_preflight import __version__, look, table
 from mm_preflight.look import check
 from mm_preflight.records import BLIND_SPOTS, EXIT_CODES, Result, Unknown
 from mm_preflight.report import visible, write
-from support import ROOT, SCRIPT, environment, linux, posix, until
+from support import ROOT, SCRIPT, WINDOWS, environment, linux, not_on_windows, until
 
 SECRET = "sk-live-0123456789"
 STAY = "import os, time; print('ready', os.getpid(), flush=True); time.sleep(120)\n"
@@ -43,7 +43,7 @@ SECRETIVE = {
     "library": "{python} app.py --key {s}",
     "library-code": ["{python}", "-c", f"key = '{{s}}'\n{LIBRARY}"],
     "launcher": "uv run --index https://ana:{s}@host mm shell",
-    "shell": "sh -c 'KEY={s} mm shell {s}; exit'",
+    "shell": "cmd /c mm shell {s}" if WINDOWS else "sh -c 'KEY={s} mm shell {s}; exit'",
 }
 
 
@@ -57,13 +57,13 @@ def secretive(start, stand_in, home, shell_as):
         argv = shlex.split(argv) if isinstance(argv, str) else argv
         argv = [arg.replace("{s}", SECRET).replace("{python}", stand_in.python) for arg in argv]
         if argv[0] == "uv":
-            return start(*argv, **shell_as("uv", "run", 'shift 2\n"$@"\nexit\n'))
+            uv = shell_as("uv", "run", 'shift 2\n"$@"\nexit\n', "run(*args[2:])\n")
+            return start(*argv, **uv)
         return start(*argv)
 
     return secretive
 
 
-@posix
 @pytest.mark.parametrize("name", SECRETIVE)
 def test_secrets_stay_secret(secretive, preflight, name):
     pid = secretive(name)
@@ -78,7 +78,6 @@ def test_secrets_stay_secret(secretive, preflight, name):
         assert SECRET in preflight("--verbose").stderr
 
 
-@posix
 def test_secrets_of_a_client_and_of_a_database(start, shell_as, home, preflight):
     """A client's arguments hold keys too; only its name is shown."""
     pid = start("cursor", "run", "memtomem-server", SECRET, **shell_as("cursor", "run"))
@@ -102,7 +101,6 @@ def test_visible_is_printable(text, limit):
         assert "…" in shown
 
 
-@posix
 def test_report_fits_80_columns(start, stand_in, shell_as, home, preflight):
     """Rows, advice and notes; only --verbose and long paths may be wider."""
     (home / "app.py").write_text(LIBRARY)
@@ -118,7 +116,7 @@ def test_report_fits_80_columns(start, stand_in, shell_as, home, preflight):
         start("antigravity", "run", "mm", "shell", **shell_as("antigravity", "run")),
         start("a-client-with-a-long-name", "r", "mm", **shell_as("a-client-with-a-long-name", "r")),
     ]
-    os.kill(pids[0], signal.SIGSTOP)
+    psutil.Process(pids[0]).suspend()
     report = preflight()
     assert report.stdout == ""
     lines = report.stderr.splitlines()
@@ -179,7 +177,6 @@ def test_unknown_with_hidden_python_fits_80_columns(in_process, only, monkeypatc
     assert [line for line in report.stderr.splitlines() if len(line) > 80] == []
 
 
-@posix
 def test_quiet(start, preflight, only, in_process):
     pid = start("mm", "init")
     assert preflight("--quiet") == (1, "", "")
@@ -189,7 +186,6 @@ def test_quiet(start, preflight, only, in_process):
     assert in_process("--quiet") == (0, "", "")
 
 
-@posix
 def test_verbose_shows_evidence_and_arguments(start, preflight, database):
     pid = start("mm", "web", "--port", "18080")
     text = preflight("--verbose").stderr
@@ -199,7 +195,6 @@ def test_verbose_shows_evidence_and_arguments(start, preflight, database):
     assert f"database: {database}" in text
 
 
-@posix
 def test_one_process_is_not_many(start, only, in_process):
     pid = start("mm", "init")
     only(pid)
@@ -263,7 +258,6 @@ def assert_types(found: dict, expected: dict) -> None:
     assert wrong == {}
 
 
-@posix
 @pytest.mark.parametrize("verbose", [False, True], ids=["brief", "verbose"])
 def test_json_live(start, shell_as, home, stand_in, preflight, verbose):
     (home / "app.py").write_text(LIBRARY)
@@ -490,7 +484,6 @@ def test_wait_becomes_clear(world):
     assert 2.0 <= seconds < 5.0
 
 
-@posix
 def test_wait_time_over(start, preflight):
     pid = start("mm", "shell")
     begin = time.monotonic()
@@ -499,6 +492,9 @@ def test_wait_time_over(start, preflight):
     assert report.status == 1
     assert report.of(pid)[0]["command"] == "mm shell"
     assert report.stderr == ""
+
+
+TERMINAL = not_on_windows("has no pseudo-terminal for a test; there --wait shows no list")
 
 
 @pytest.fixture
@@ -548,7 +544,7 @@ class Screen:
         return any(re.search(rf"^{where}.*\b{pid}\b", line) for line in self.lines)
 
 
-@posix
+@TERMINAL
 def test_wait_on_a_terminal_shows_the_list_shrinking(start, kill, on_terminal):
     first, second = start("mm", "web"), start("memtomem-server")
     run, terminal = on_terminal("--wait", "60")
@@ -566,7 +562,7 @@ def test_wait_on_a_terminal_shows_the_list_shrinking(start, kill, on_terminal):
     assert run.wait(10) in (130, 0)
 
 
-@posix
+@TERMINAL
 def test_wait_on_a_dumb_terminal_says_nothing(start, on_terminal):
     pid = start("mm", "web")
     run, terminal = on_terminal("--wait", "0.5", TERM="dumb")
@@ -576,7 +572,7 @@ def test_wait_on_a_dumb_terminal_says_nothing(start, on_terminal):
     assert text.shows(pid)
 
 
-@posix
+@TERMINAL
 def test_wait_interrupted(start, on_terminal):
     pid = start("mm", "web")
     run, terminal = on_terminal("--wait", "60")

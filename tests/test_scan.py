@@ -1,10 +1,10 @@
 """Real processes: what the check names, what it leaves alone, and from where it is called."""
 
 import datetime
+import io
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import zipfile
@@ -12,16 +12,35 @@ from pathlib import Path
 
 import psutil
 import pytest
-from support import PLATFORMS, PROGRAMS, linux, posix, until, use_platform, write_script
-
-pytestmark = posix
+from conftest import python_named
+from support import (
+    PLATFORMS,
+    PROGRAMS,
+    WINDOWS,
+    chain,
+    environment,
+    linux,
+    not_on_windows,
+    until,
+    use_platform,
+    write_script,
+)
 
 BOTH = ["command-line", "database-open"]
 LINE = ["command-line"]
 OPEN = ["database-open"]
+OPEN_FILES = not_on_windows("tells only of Python, and only once SQLite has the -shm in memory")
 READY = "import os, time; print('ready', os.getpid(), flush=True)\n"
 STAY = f"{READY}time.sleep(120)\n"
 LIBRARY = f"import memtomem; connection = memtomem.open_database()\n{STAY}"
+
+# A program that has a database open; and one that says nothing of memtomem in its text.
+OPENS = f"""
+import sqlite3
+connection = sqlite3.connect({{path!r}})
+connection.execute("PRAGMA journal_mode=WAL")
+connection.execute("SELECT * FROM sqlite_master").fetchall()
+{STAY}"""
 
 # What a notebook or a plug-in runs: its import is nowhere in the text of the script.
 HIDDEN_LIBRARY = LIBRARY.replace("import memtomem", "memtomem = __import__('mem' + 'tomem')")
@@ -54,17 +73,37 @@ SHAPES = {
         "uvicorn memtomem.web.app:app",
         BOTH,
     ),
-    "pdb": ("{python} -m pdb -c continue {bin}/mm index", "index", "mm index", BOTH),
     "cprofile": (
         "{python} -m cProfile -m memtomem.server",
         "mcp-server",
         "python -m memtomem.server",
         LINE,
     ),
+}
+SHAPES |= {
+    "mm-script": ("{python} {bin}/mm-script.py web", "web", "mm web", BOTH),
+    "pdb": ("{python} -m pdb -c continue {bin}/mm-script.py index", "index", "mm index", BOTH),
+    "case": ("{bin}/MM web", "web", "mm web", BOTH),
+    "pythonw": ("{pythonw} -m memtomem.server", "mcp-server", "python -m memtomem.server", LINE),
+} if WINDOWS else {
+    "pdb": ("{python} -m pdb -c continue {bin}/mm index", "index", "mm index", BOTH),
     "uv-script": ("{bin}/uv-mm/mm web", "web", "mm web", BOTH),
     "long-path": ("{bin}/long-mm/mm web", "web", "mm web", BOTH),
     "link": ("{bin}/link-mm/mm web", "web", "mm web", BOTH),
-}
+}  # fmt: skip
+
+
+def link_folder(target: Path, link: Path) -> None:
+    """A link to a folder that any user may make."""
+    if WINDOWS:
+        import _winapi
+
+        try:
+            _winapi.CreateJunction(str(target), str(link))
+        except OSError as error:
+            pytest.skip(f"no links to folders here, as under Wine: {error}")
+    else:
+        os.symlink(target, link)
 
 
 @pytest.fixture(params=PLATFORMS, autouse=True)
@@ -76,6 +115,9 @@ def platform(request, monkeypatch) -> str:
 @pytest.fixture(scope="session", autouse=True)
 def more_scripts(stand_in):
     """Console scripts as other installers write them, each in a folder of its own."""
+    if WINDOWS:
+        write_script(stand_in.bin / "mm-script.py", stand_in.python, "memtomem.cli:cli")
+        return
     uv, long, link = (stand_in.bin / name for name in ("uv-mm", "long-mm", "link-mm"))
     for folder in (uv, long, link):
         folder.mkdir()
@@ -92,8 +134,16 @@ def shape(start, stand_in):
     """Start a row of SHAPES."""
 
     def shape(name: str, **settings) -> int:
-        argv = SHAPES[name][0].format(bin=stand_in.bin, python=stand_in.python).split()
-        return start(*argv, **settings)
+        pythonw = os.path.join(sys.base_prefix, "pythonw.exe")
+        line = SHAPES[name][0].replace("{python}", stand_in.python).replace("{pythonw}", pythonw)
+        words = line.split()
+        programs = [word.removeprefix("{bin}/") for word in words]
+        argv = [
+            word if word == program else stand_in.program(program)
+            for word, program in zip(words, programs, strict=True)
+        ]
+        env = {"PYTHONPATH": str(stand_in.library)} if name == "pythonw" else {}
+        return start(*argv, env=env, **settings)
 
     return shape
 
@@ -137,7 +187,7 @@ def test_shape_alone(shape, preflight, database, name):
     assert report.json["database"] == str(database)
     [row] = report.of(pid)
     assert row["pid"] == pid
-    assert essence(row) == ([pid], *SHAPES[name][1:], True)
+    assert essence(row) == (chain(pid), *SHAPES[name][1:], True)
 
 
 def test_all_together(shape, start, script, shell_as, stand_in, preflight):
@@ -145,22 +195,22 @@ def test_all_together(shape, start, script, shell_as, stand_in, preflight):
     expected = {}
     for name in SHAPES:
         pid = shape(name)
-        expected[pid] = ([pid], *SHAPES[name][1:], True)
+        expected[pid] = (chain(pid), *SHAPES[name][1:], True)
 
-    uvx = shell_as("uv", "tool", 'shift 3\n"$@"\nexit\n')
+    uvx = shell_as("uv", "tool", 'shift 3\n"$@"\nexit\n', "run(*args[3:])\n")
     pid = start("uv", "tool", "uvx", "--from", "memtomem==0.4.0", "memtomem-server", **uvx)
-    expected[pid] = ([parent(pid), pid], "mcp-server", "memtomem-server", LINE, True)
+    expected[pid] = (chain(pid), "mcp-server", "memtomem-server", LINE, True)
 
     pid = start("uv", "run", "mm", "web", **shell_as("uv", "run"))
-    expected[pid] = ([parent(pid), pid], "web", "mm web", BOTH, True)
+    expected[pid] = (chain(pid), "web", "mm web", BOTH, True)
 
     pid = script(LIBRARY)
-    expected[pid] = ([pid], "library", "python app.py", BOTH, True)
+    expected[pid] = (chain(pid), "library", "python app.py", BOTH, True)
 
     worker = start(stand_in.program("uvicorn"), "memtomem.web.app:app", "--workers", "2")
     workers = sorted([worker, start.next_announcement()])
     head = parent(worker)
-    expected[head] = ([head, *workers], "web", "uvicorn memtomem.web.app:app", BOTH, True)
+    expected[head] = ([*chain(head), *workers], "web", "uvicorn memtomem.web.app:app", BOTH, True)
 
     report = preflight("--json")
     assert report.status == 1
@@ -178,23 +228,26 @@ def test_launcher_and_child_are_one_instance(start, shell_as, preflight, argv):
     if not as_uv and not shutil.which(argv[0]):
         pytest.skip(f"no {argv[0]} here")
     pid = start(*argv, **as_uv)
-    pids = [pid] if argv[0] == "nohup" else [parent(pid), pid]
+    pids = chain(pid)
+    assert WINDOWS or len(pids) == (1 if argv[0] == "nohup" else 2)
     [row] = preflight("--json").of(*pids)
     assert (row["pid"], *essence(row)) == (pid, pids, "shell", "mm shell", BOTH, True)
 
 
 def test_shell_command_is_a_launcher(start, preflight):
     """cron and many clients start `sh -c 'mm index …'`."""
-    pid = start("sh", "-c", "mm index; exit")
+    pid = start(*(("cmd", "/c", "mm", "index") if WINDOWS else ("sh", "-c", "mm index; exit")))
     [row] = preflight("--json").of(pid)
-    assert row["pids"] == [parent(pid), pid]
+    assert row["pids"] == chain(pid)
+    assert len(row["pids"]) > 1
 
 
 def test_script_by_relative_path(start, stand_in, preflight):
     """The path is relative to the process's folder, not to the check's."""
-    pid = start("./mm", "shell", cwd=stand_in.bin)
+    program = ["cmd", "/c", ".\\mm"] if WINDOWS else ["./mm"]
+    pid = start(*program, "shell", cwd=stand_in.bin)
     [row] = preflight("--json").of(pid)
-    assert essence(row) == ([pid], "shell", "mm shell", BOTH, True)
+    assert essence(row) == (chain(pid), "shell", "mm shell", BOTH, True)
 
 
 @pytest.fixture
@@ -202,6 +255,8 @@ def renamed(start, stand_in):
     """Start Python under another argv[0]."""
     env = {"PYTHONPATH": str(stand_in.library), "PYTHONHOME": sys.base_prefix}
     executable = os.path.realpath(stand_in.python)
+    if WINDOWS:  # a venv's python.exe there is another program
+        executable = os.path.join(sys.base_prefix, "python.exe")
     return lambda *argv: start(*argv, executable=executable, env=env)
 
 
@@ -236,14 +291,14 @@ def test_server_title_over_argv(start, stand_in, preflight):
     assert essence(row)[:4] == ([pid], "web", "gunicorn memtomem.web.app:app", LINE)
 
 
-@pytest.mark.parametrize("sign", [signal.SIGSTOP] if os.name != "nt" else [])
-def test_stopped_process_is_alive(mm, preflight, sign):
+def test_stopped_process_is_alive(mm, preflight):
     pid = mm("web")
-    os.kill(pid, sign)
-    until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED, "the stop")
+    psutil.Process(pid).suspend()
+    if not WINDOWS:  # Wine does not tell
+        until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED, "the stop")
     [row] = preflight("--json").of(pid)
     assert row["role"] == "web"
-    assert f"kill -CONT {pid}" in row["stop"]
+    assert WINDOWS or f"kill -CONT {pid}" in row["stop"]
 
 
 @linux
@@ -288,7 +343,7 @@ def test_script_under_another_name(start, stand_in, home, preflight, name):
     shutil.copy(stand_in.program("mm"), home / name)
     pid = start(stand_in.python, home / name, "web")
     [row] = preflight("--json").of(pid)
-    assert essence(row) == ([pid], "web", f"{name} web", BOTH, True)
+    assert essence(row) == (chain(pid), "web", f"{name} web", BOTH, True)
 
 
 def test_zip_application(start, stand_in, home, preflight):
@@ -297,18 +352,19 @@ def test_zip_application(start, stand_in, home, preflight):
         archive.writestr("__main__.py", "from memtomem.server import main\nmain()\n")
     pid = start(stand_in.python, home / "app.pyz")
     [row] = preflight("--json").of(pid)
-    assert essence(row) == ([pid], "mcp-server", "python app.pyz", LINE, True)
+    assert essence(row) == (chain(pid), "mcp-server", "python app.pyz", LINE, True)
 
 
 def test_program_that_has_not_opened_the_database_yet(script, preflight):
     pid = script(f"import memtomem\n{STAY}")
     [row] = preflight("--json").of(pid)
-    assert essence(row) == ([pid], "library", "python app.py", LINE, True)
+    assert essence(row) == (chain(pid), "library", "python app.py", LINE, True)
 
 
 # ---- the database is open -----------------------------------------------------------------------
 
 
+@OPEN_FILES
 @pytest.mark.parametrize("suffix", ["", "-wal", "-shm"])
 def test_each_file_of_the_database_counts(script, preflight, database, suffix):
     path = f"{database}{suffix}"
@@ -318,6 +374,7 @@ def test_each_file_of_the_database_counts(script, preflight, database, suffix):
     assert essence(row) == ([pid], "database", "python app.py", OPEN, True)
 
 
+@OPEN_FILES
 @pytest.mark.parametrize("link", [os.symlink, os.link], ids=["link", "hard-link"])
 def test_database_by_another_name(script, preflight, database, home, link):
     link(database, home / "other-name")
@@ -328,11 +385,12 @@ def test_database_by_another_name(script, preflight, database, home, link):
 def test_database_behind_a_linked_folder(script, preflight, database, home):
     """~/.memtomem is a link to a synced folder for many."""
     shutil.move(home / ".memtomem", home / "synced")
-    os.symlink(home / "synced", home / ".memtomem")
-    pid = script(f"file = open({str(home / 'synced' / 'memtomem.db')!r})\n{STAY}")
+    link_folder(home / "synced", home / ".memtomem")
+    pid = script(OPENS.format(path=str(home / "synced" / "memtomem.db")))
     assert preflight("--json").of(pid)[0]["evidence"] == OPEN
 
 
+@not_on_windows("deletes no file that is open")
 def test_database_deleted_and_made_again(script, preflight, database):
     """Its old owner still believes that it has the database."""
     pid = script(LIBRARY)
@@ -346,7 +404,7 @@ def test_another_database_does_not_count(script, preflight, home):
     other = home / "elsewhere" / "memtomem.db"
     other.parent.mkdir()
     other.touch()
-    pid = script(f"file = open({str(other)!r})\n{STAY}")
+    pid = script(OPENS.format(path=str(other)))
     assert preflight("--json").of(pid) == []
     assert preflight("--json", "--db", other).of(pid)[0]["evidence"] == OPEN
 
@@ -355,7 +413,7 @@ def test_another_database_does_not_count(script, preflight, home):
 def test_where_the_database_is(script, preflight, home, source):
     path = home / "elsewhere.db"
     path.touch()
-    pid = script(f"file = open({str(path)!r})\n{STAY}")
+    pid = script(OPENS.format(path=str(path)))
     setting = json.dumps({"storage": {"sqlite_path": "~/elsewhere.db"}})
     env, options = {}, []
     if source == "environment":
@@ -398,6 +456,7 @@ def test_notebook(start, stand_in, home, preflight):
     assert "kernel" in row["stop"]
 
 
+@OPEN_FILES
 def test_other_program_with_the_database(start, database, preflight):
     pid = start("tail", "-f", database, ready=False)
     [row] = until(lambda: preflight("--json").of(pid), "tail opening the database")
@@ -407,6 +466,7 @@ def test_other_program_with_the_database(start, database, preflight):
 SQLITE_STAYS = [".system echo ready $PPID", ".system sleep 99"]
 
 
+@OPEN_FILES
 def test_sqlite_shell(start, database, preflight):
     if not shutil.which("sqlite3"):
         pytest.skip("no sqlite3 here")
@@ -423,19 +483,23 @@ def test_started_by_a_client(start, shell_as, preflight, client, name):
     """A server that its client starts again: the cure is to quit the client."""
     pid = start(client, "run", "memtomem-server", **shell_as(client, "run"))
     [row] = preflight("--json").of(pid)
-    assert row["started_by"] == {"pid": parent(pid), "name": name}
-    assert row["stop"].startswith(f"quit {name} (pid {parent(pid)})")
-    assert row["pids"] == [pid]
+    above, *server = chain(pid)
+    assert row["started_by"] == {"pid": above, "name": name}
+    assert row["stop"].startswith(f"quit {name} (pid {above})")
+    assert row["pids"] == server
 
 
 def test_started_by_a_client_through_uv(start, shell_as, stand_in, preflight):
     """`uvx … memtomem-server` in a client's configuration: the client answers for it, not uv."""
     uv = shell_as("uv", "run")
-    text = f'cd {uv["cwd"]}\n{os.fsdecode(uv["executable"])} run "$@"\nexit\n'
-    pid = start("cursor", "run", "memtomem-server", **shell_as("cursor", "run", text))
+    program = os.fsdecode(uv["executable"])
+    text = f'cd {uv["cwd"]}\n{program} run "$@"\nexit\n'
+    python = f"os.chdir({str(uv['cwd'])!r})\nrun({program!r}, 'run', *args)\n"
+    pid = start("cursor", "run", "memtomem-server", **shell_as("cursor", "run", text, python))
     [row] = preflight("--json").of(pid)
-    assert row["pids"] == [parent(pid), pid]
-    assert row["started_by"] == {"pid": parent(parent(pid)), "name": "Cursor"}
+    above, *below = chain(pid)
+    assert row["pids"] == below
+    assert row["started_by"] == {"pid": above, "name": "Cursor"}
 
 
 def test_client_is_also_an_ancestor_of_the_check(start, shell_as, platform):
@@ -445,7 +509,15 @@ def test_client_is_also_an_ancestor_of_the_check(start, shell_as, platform):
         "until grep -q ready ready; do sleep 0.02; done; cat ready\n"
         f"{sys.executable} {PROGRAMS[platform]} > report 2>&1; echo $? > status; wait\n"
     )
-    claude = shell_as("claude", "run", text)
+    python = (
+        "server = subprocess.Popen('memtomem-server', stdout=subprocess.PIPE)\n"
+        "print(server.stdout.readline().decode(), flush=True)\n"
+        f"check = [{sys.executable!r}, {str(PROGRAMS[platform])!r}]\n"
+        "done = subprocess.run(check, stderr=open('report', 'wb'))\n"
+        "print(done.returncode, file=open('status', 'w'), flush=True)\n"
+        "server.wait()\n"
+    )
+    claude = shell_as("claude", "run", text, python)
     pid = start("claude", "run", **claude)
     status, report = claude["cwd"] / "status", claude["cwd"] / "report"
     until(lambda: status.exists() and status.read_text() == "1\n", "the check")
@@ -479,47 +551,79 @@ def test_started_is_utc(mm, preflight):
 
 def innocents(start, stand_in, home, shell_as) -> dict[str, int]:
     """Start one of each look-alike: its name and PID."""
-    python, sleep, tail = stand_in.python, shutil.which("sleep"), shutil.which("tail")
+    python = stand_in.python
     folder = home / "memtomem"
     for name in ("tests", "bin"):
         (folder / name).mkdir(parents=True)
     (folder / "tests" / "test_memtomem.py").write_text(STAY)
-    other_mm, shell_mm, pip = (folder / "bin" / name for name in ("mm", "shell-mm", "pip"))
+    other_mm, pip = folder / "bin" / "mm", folder / "bin" / "pip"
     other_mm.write_text(f"#!{python}\n{STAY}")
     pip.write_text(STAY)
-    (folder / "bin" / "sh").mkdir()
-    shell_mm = folder / "bin" / "sh" / "mm"
-    shell_mm.write_text("#!/bin/sh\n# not memtomem\necho ready $$\nsleep 99\n")
     (folder / "mm.py").write_text(STAY)
+    ready = "print('ready', os.getpid(), flush=True)\ntime.sleep(99)\n"
+    editor = shell_as("vim", "mm.py", "echo ready $$\nsleep 99\n", ready)
+    uv = shell_as(
+        "uv", "run", '"$@" 9</dev/null & kill $!; wait\necho ready $$\nsleep 99\n',
+        f"subprocess.Popen(args).kill()\n{ready}",
+    )  # fmt: skip
+    return {
+        "another-mm-as-python-runs-it": start(python, other_mm, "index"),
+        "editor": start("vim", "mm.py", "memtomem.md", **editor),
+        "python-editor": start(python, folder / "mm.py", stand_in.program("mm")),
+        "test-runner": start(python, "-m", "runpy", "test_memtomem", cwd=folder / "tests"),
+        "unittest": start(python, "-m", "unittest", "test_memtomem", cwd=folder / "tests"),
+        "pip-install": start(python, pip, "install", "memtomem"),
+        "code-that-names-it": start(python, "-c", f"# import memtomem\nx = 'mm web'\n{STAY}"),
+        "stdin": start(python, "-", "-m", "memtomem.server", ready=False),
+        "argument": start(python, folder / "mm.py", "-m", "memtomem.server", "mm", "web"),
+        "child-gone": start("uv", "run", "mm", "web", **uv),
+    } | (innocents_of_windows if WINDOWS else innocents_of_posix)(start, stand_in, home, shell_as)
+
+
+def innocents_of_posix(start, stand_in, home, shell_as) -> dict[str, int]:
+    python, sleep, tail = stand_in.python, shutil.which("sleep"), shutil.which("tail")
+    folder = home / "memtomem"
+    other_mm, shell_mm = folder / "bin" / "mm", folder / "bin" / "sh" / "mm"
+    shell_mm.parent.mkdir()
+    shell_mm.write_text("#!/bin/sh\n# not memtomem\necho ready $$\nsleep 99\n")
     for each in (other_mm, shell_mm):
         each.chmod(0o755)
     log = home / ".memtomem" / "memtomem.log"
     log.touch()
     link = folder / "python"
     os.symlink(os.path.realpath(python), link)
-    editor = shell_as("vim", "mm.py", "echo ready $$\nsleep 99\n")
     return {
         "another-mm": start(other_mm, "web"),
         "another-mm-in-shell": start(shell_mm, "web"),
-        "another-mm-as-python-runs-it": start(python, other_mm, "index"),
-        "editor": start("vim", "mm.py", "memtomem.md", **editor),
-        "python-editor": start(python, folder / "mm.py", stand_in.program("mm")),
         "tail-on-the-log": start(tail, "-f", log, ready=False),
-        "test-runner": start(python, "-m", "runpy", "test_memtomem", cwd=folder / "tests"),
-        "unittest": start(python, "-m", "unittest", "test_memtomem", cwd=folder / "tests"),
         "grep": start("grep", "memtomem-server", ready=False),
-        "pip-install": start(python, pip, "install", "memtomem"),
         "python-in-memtomem": start(link, "-c", STAY),
-        "code-that-names-it": start(python, "-c", f"# import memtomem\nx = 'mm web'\n{STAY}"),
         "renamed-sleep": start("memtomem-server", "99", executable=sleep, ready=False),
         "comment": start("sh", "-c", "sleep 99 # memtomem-server; mm web", ready=False),
-        "stdin": start(python, "-", "-m", "memtomem.server", ready=False),
-        "argument": start(python, folder / "mm.py", "-m", "memtomem.server", "mm", "web"),
-        "child-gone": start(
-            "uv", "run", "mm", "web",
-            **shell_as("uv", "run", '"$@" 9</dev/null & kill $!; wait\necho ready $$\nsleep 99\n'),
-        ),
-    }  # fmt: skip
+    }
+
+
+def innocents_of_windows(start, stand_in, home, shell_as) -> dict[str, int]:
+    """Two of them are called mm.exe: pip's launcher of another script, and a program of 2 MB."""
+    folder = home / "memtomem"
+    launcher = Path(stand_in.program("mm")).read_bytes()
+    other_mm = folder / "bin" / "mm.exe"
+    with zipfile.ZipFile(text := io.BytesIO(), "w") as archive:
+        archive.writestr("__main__.py", STAY)
+    head = launcher[: launcher.rindex(b"#!")] + f'#!"{stand_in.python}"\n'.encode()
+    other_mm.write_bytes(head + text.getvalue())
+    large = shell_as("mm", "web", python="print('ready', os.getpid(), flush=True)\ntime.sleep(99)")
+    with open(large["executable"], "ab") as file:
+        file.write(bytes(2 << 20))
+    renamed = shell_as("sleeper", "99", python="print('ready', os.getpid(), flush=True)\ninput()")
+    return {
+        "another-mm": start(other_mm, "web"),
+        "another-mm-of-2-mb": start("mm", "web", **large),
+        "find": start("findstr", "memtomem-server", ready=False),
+        "python-in-memtomem": start(python_named(folder, "python"), "-c", STAY),
+        "renamed-sleep": start("memtomem-server", "99", **renamed),
+        "comment": start("cmd", "/c", "set /p x= & rem memtomem-server & rem mm web", ready=False),
+    }
 
 
 def test_innocents(start, stand_in, home, shell_as, preflight, only, in_process):
@@ -538,6 +642,7 @@ def test_innocents(start, stand_in, home, shell_as, preflight, only, in_process)
     assert report.stderr == ""
 
 
+@not_on_windows("has no zombies")
 def test_zombie(stand_in, home, preflight, only, in_process):
     """It has ended, though nobody has asked for its exit status."""
     process = subprocess.Popen([stand_in.program("mm"), "web", "-b"], stdout=subprocess.PIPE)
@@ -575,6 +680,13 @@ time.sleep(90)
 """
 
 
+THROUGH = """
+import os, subprocess, sys
+env = os.environ | {"STAND_IN_RUNS": sys.argv[1]}
+sys.exit(subprocess.run(sys.argv[2:], env=env).returncode)
+"""
+
+
 @pytest.fixture
 def within(start, home, platform):
     """Run the check from within a program: that program's PID, and the check's report."""
@@ -583,7 +695,7 @@ def within(start, home, platform):
         out = home / "out.json"
         runs = [sys.executable, "-c", RUN, str(PROGRAMS[platform]), str(out)]
         if through:
-            runs = ["env", f"STAND_IN_RUNS={json.dumps(runs)}", *through]
+            runs = [sys.executable, "-c", THROUGH, json.dumps(runs), *through]
         pid = start(*argv, env={"STAND_IN_RUNS": json.dumps(runs)}, **settings)
         until(lambda: out.exists() and out.read_text().endswith("\n"), "the check's report")
         return pid, json.loads(out.read_text())
@@ -602,6 +714,8 @@ def test_within_embedding_reset(within, shell_as, stand_in, mm, launcher):
     reset = [stand_in.program("mm"), "embedding-reset", "--mode", "apply-current"]
     if launcher == "uv":
         pid, report = within("uv", "run", *reset, **shell_as("uv", "run"))
+    elif WINDOWS and launcher in ("shell", "sh -c"):
+        pid, report = within("cmd", "/k" if launcher == "shell" else "/c", *reset)
     elif launcher == "shell":
         pid, report = within("bash", "run", *reset, **shell_as("bash", "run"))
     elif launcher == "sh -c":
@@ -609,7 +723,7 @@ def test_within_embedding_reset(within, shell_as, stand_in, mm, launcher):
     else:
         pid, report = within(*reset)
     assert report["status"] == 1
-    assert named(report, pid, parent(pid)) == []
+    assert named(report, *chain(pid)) == []
     assert named(report, server) == ["mm web"]
 
 
@@ -648,7 +762,7 @@ def test_within_embedding_reset_within_shell(within, stand_in):
 def test_in_process(stand_in, start, mm, home, other):
     """`mm embedding-reset` may import the check and call main()."""
     pid = mm(*other) if other else 0
-    env = {"HOME": str(home), "PATH": os.environ["PATH"], "STAND_IN_IN_PROCESS": "1"}
+    env = environment(stand_in, home) | {"STAND_IN_IN_PROCESS": "1"}
     reset = [stand_in.program("mm"), "embedding-reset"]
     process = subprocess.Popen(reset, env=env, stdout=subprocess.PIPE)
     report = json.loads(process.communicate(timeout=60)[0])

@@ -155,10 +155,12 @@ def is_launcher(each: Ancestor, argv: list[str] | None) -> bool:
     """Whether an ancestor merely waits for its child, whose argv this is."""
     if script_of(each) in LAUNCHERS:
         return True
-    # On Windows a script is a program that starts Python with itself as the script, and waits.
-    if each.name.lower().endswith(".exe"):
-        script = basename(read_python_arguments((argv or [])[1:])[1])
-        if script.lower() == each.name.lower():
+    # On Windows a script is a program that starts Python with itself as the script, and waits. So
+    # does the python.exe of a venv, with the arguments that it was given.
+    if each.name.lower().endswith(".exe") and argv:
+        script = basename(read_python_arguments(argv[1:])[1])
+        same = is_python(each.name) and each.argv[1:] == argv[1:]
+        if same or script.lower() == each.name.lower():
             return True
     shell = is_shell(each.argv[0]) if each.argv else False
     return shell and not each.loops and read_shell_arguments(each.argv)[0] == "c"
@@ -198,7 +200,7 @@ def _stop(case: Case) -> str:
             case.pid == 1 or (kind == "loop" and who.pid == 1),
             "stop this container from its host: its first process runs it",
         ),
-        (kind == "loop", f"kill {who and who.pid} {case.pid}   ({LOOPING} {origin.name})"),
+        (kind == "loop", kind == "loop" and _end_loop(case)),
         (role == "web" and command.cli and not case.owner, f"mm web stop, or {kill}"),
         (kind == "client" and role == "index", f"quit {app}; it indexes after each edit"),
         (kind == "client", f"quit {app}; it starts the server again if you only kill it"),
@@ -213,6 +215,16 @@ def _stop(case: Case) -> str:
         (kind == "program" and app, f"{by_hand}   (if it comes back, end {app} first)"),
     )
     return next((advice for case, advice in cases if case), by_hand)
+
+
+def _end_loop(case: Case) -> str:
+    pid, name = case.origin.who.pid, case.origin.name
+    if "/T" in case.kill:  # Windows: it ends all that is below, too
+        return (
+            f"{case.kill.replace(str(case.pid), str(pid))}   (that is {name}, which would start it "
+            "again, and all below it)"
+        )
+    return f"kill {pid} {case.pid}   ({LOOPING} {name})"
 
 
 def _nothing_above(role: str, init: str) -> str:

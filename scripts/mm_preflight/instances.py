@@ -16,7 +16,7 @@ from mm_preflight.report import visible
 # A loop: its keyword in a place of a command, and all up to its end.
 LOOP = (
     r"(?ims)(?:^|[;&|{(]|\b(?:do|then|else)\b)[ \t]*"
-    r"(?:while|until|for|foreach|repeat|select|goto)\b.*?(?:\bdone\b|\bend\b|^\}|\Z)"
+    r"(?:while|until|for|foreach|repeat|select)\b.*?(?:\bdone\b|\bend\b|^\}|\Z)"
 )
 SCRIPT_READ = 1 << 14  # bytes of a shell script in which a loop is looked for
 ARGUMENT_SHOWN = 1 << 16  # characters of an argument, for --verbose
@@ -45,15 +45,16 @@ def rows(seen: list[Seen], deadline: float) -> tuple[list[Row], list[Row]]:
     launchers = [pid for each in origins.values() for pid in each.launchers]
     counted: list[Row] = []
     others: list[Row] = []
-    for head, pids in groups.items():
+    for head, members in groups.items():
+        pids = sorted(members, key=lambda pid: (len(chains[pid]), pid))  # topmost first
         # The first of a chain of launchers starts Python, and the last is it.
         last = max(pids, key=lambda pid: (hits[pid].command is not None, len(chains[pid])))
         chief, origin = hits[last if table.HAS_LAUNCHERS else head], origins[head]
         alone = [pid for pid in origin.launchers if launchers.count(pid) == 1]
         held = any(hits[pid].holds for pid in pids)
         within = origin.kind == "client" and any(origin.who.pid == each.pid for each in here)
-        case = _case(chief, origin, sorted(pids), {each.pid for each in chains[head]})
-        row = _row(chief, origin, [*alone, *sorted(pids)], held, case)._replace(within=within)
+        case = _case(chief, origin, pids, {each.pid for each in chains[head]})
+        row = _row(chief, origin, [*alone, *pids], held, case)._replace(within=within)
         ours = held or any(hits[pid].ours for pid in pids)
         (counted if ours else others).append(row)
     return counted, others
@@ -85,14 +86,19 @@ def _add_masters(hits: Hits, chains: Chains, known: dict[int, Any]) -> None:
 
 def _groups(hits: Hits, chains: Chains) -> dict[int, list[int]]:
     """The PIDs of each instance, by the PID of its topmost process."""
-    groups: dict[int, list[int]] = {}
+    heads: dict[int, int] = {}
     for pid, each in hits.items():
-        head = pid
+        heads[pid] = pid
         for parent in chains[pid]:
             if parent.pid in hits and _same_instance(hits[parent.pid], each):
-                head = parent.pid
+                heads[pid] = parent.pid
             elif not is_launcher(parent, each.argv):
                 break
+    groups: dict[int, list[int]] = {}
+    for pid in hits:
+        head = pid
+        while heads[head] != head:  # a worker's master may have a head of its own
+            head = heads[head]
         groups.setdefault(head, []).append(pid)
     return groups
 
@@ -192,4 +198,6 @@ def ancestor(process: Any) -> Ancestor | None:
         text = script[:SCRIPT_READ].decode("latin-1")
     text = re.sub(r"(?m)^[ \t]*(#|rem\b|::).*", "", text)
     loops = "\n".join(match[0] for match in re.finditer(LOOP, text))
+    if re.search(r"(?i)\bgoto\b", text):  # a batch file's loop: what it repeats stands before it
+        loops = text
     return Ancestor(process.pid, name, argv, terminal, not runs, loops)

@@ -28,8 +28,8 @@ BLIND_SPOTS = {
     "them.",
     "container": "This is a container: processes of its host and of other containers are not seen.",
     "wsl": "This is WSL: processes on the Windows side are not seen.",
-    "open-files": "Windows does not tell which programs have the database open: a notebook or a "
-    "SQLite shell is not seen.",
+    "open-files": "Of programs that are no Python, Windows does not tell whether they have the "
+    "database open: a SQLite shell is not seen.",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 from mm_preflight.records import BLIND_SPOTS, Any, Result, Row
@@ -137,6 +138,8 @@ def write(stream: Any, text: str) -> None:
     try:
         stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
         stream.flush()
-    except OSError:
+    except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # for the flush at exit
+        if error.errno == errno.EINVAL:  # as Windows calls a pipe that nobody reads
+            raise BrokenPipeError from None
         raise

@@ -115,7 +115,7 @@ def holds_database(process: Any, database: Database) -> bool | None:
 
     def portable(pid: int, database: Database) -> bool | None:
         try:
-            files = [file.path for file in process.open_files()]
+            files = here("open_files", lambda p: [file.path for file in p.open_files()], process)
         except psutil.NoSuchProcess:
             return False
         except TROUBLE:

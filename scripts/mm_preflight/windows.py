@@ -1,16 +1,16 @@
-"""What only Windows has: accounts known by their SID, and a python.exe that starts another.
+"""What only Windows has: accounts known by their SID, and open files known by being in memory.
 
 Elsewhere in the house: HAS_LAUNCHERS goes through table, look and instances, because mm.exe with
 its script inside starts Python and waits; argv reads cmd and PowerShell; advice knows the .exe of a
-script as a launcher; files and database go without owners. Which programs have the database open
-is not asked: psutil's open_files() can hang there.
+script as a launcher; files and database go without owners.
 """
 
 from __future__ import annotations
 
 import ctypes
 
-from mm_preflight.records import Database
+from mm_preflight.argv import is_python
+from mm_preflight.records import Any
 
 HAS_LAUNCHERS = True  # mm.exe, and the python.exe of a virtual environment
 HAS_PLAIN_CONSOLE = True
@@ -18,9 +18,14 @@ ELEVATED = "an administrator's terminal"
 LOCAL_SYSTEM = 22  # WinLocalSystemSid, winnt.h
 
 
-def holds_database(pid: int, database: Database) -> bool:
-    """Not asked; the blind spot "open-files" says so."""
-    return False
+def open_files(process: Any) -> list[str]:
+    """The paths of the files that a Python has in memory; none of another program's.
+
+    SQLite maps a database's -shm once it has read it in WAL mode. psutil's open_files() would tell
+    more, but it can hang for ever; this asks nothing of a file. It takes milliseconds for each
+    process, so only Pythons are asked; the blind spot "open-files" says so.
+    """
+    return [each.path for each in process.memory_maps()] if is_python(process.name()) else []
 
 
 def kill_command(pid: int) -> str:

@@ -1,0 +1,304 @@
+"""What only Windows has: programs by pip and by uv, consoles, a process that denies everything.
+
+Each test here runs on Windows alone. It also runs under Wine, by .ci/windows-under-wine.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from conftest import reap
+from real import CACHE, VERSION, apart, real
+from support import PROGRAMS, SCRIPT, WINDOWS, chain, environment, free_port, is_wine, until
+
+__all__ = ["real"]  # the fixture
+
+pytestmark = pytest.mark.skipif(not WINDOWS, reason="needs Windows, or Wine")
+
+BOTH, LINE = ["command-line", "database-open"], ["command-line"]
+READY = "import os, time; print('ready', os.getpid(), flush=True)\n"
+STAY = f"{READY}time.sleep(120)\n"
+
+
+# ---- the real memtomem, as pip and as uv install it ---------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def uv(real) -> dict[str, str]:
+    """uv, with folders of the tests' own; the real memtomem is its tool `mm`.
+
+    What uv installs is kept between runs, as what pip installs is.
+    """
+    program = str(Path(sys.executable).parent / "uv.exe")
+    tools = CACHE / f"uv-{VERSION}"
+    env = os.environ | {
+        "UV_TOOL_DIR": str(tools / "tools"),
+        "UV_TOOL_BIN_DIR": str(tools / "bin"),
+        "UV_LINK_MODE": "copy",
+        "UV_PYTHON": real.python,
+    }
+    if not (tools / "bin" / "mm.exe").exists():
+        install = [program, "tool", "install", "--quiet", f"memtomem[web]=={VERSION}"]
+        subprocess.run(install, env=env, check=True, timeout=600)
+    return env | {"UV": program, "BIN": str(tools / "bin")}
+
+
+# How it is launched: the argv, where {pip} and {uv} are folders of programs; role and evidence.
+LAUNCHED = {
+    "uv tool install": ("{uv}\\mm.exe web --port {port}", "web", BOTH),
+    "uv tool install, server": ("{uv}\\memtomem-server.exe", "mcp-server", LINE),
+    "uv tool run": (
+        "uv tool run --from memtomem[web]=={version} mm web --port {port}", "web", BOTH,
+    ),
+    "uvx": ("uvx --from memtomem[web]=={version} memtomem serve", "mcp-server", LINE),
+    "uv run": ("uv run --no-project --with memtomem[web]=={version} mm shell", "shell", BOTH),
+    "upper case": ("{pip}\\MM.EXE shell", "shell", BOTH),
+    "cmd /c": ("cmd /c mm shell", "shell", BOTH),
+    "cmd /C": ("cmd /C mm shell", "shell", BOTH),
+    "pythonw": ("pythonw -m memtomem.server", "mcp-server", LINE),
+    "uvicorn --reload": ("{pip}\\uvicorn.exe memtomem.web.app:app --reload --port {port}", "web",
+                         BOTH),
+}  # fmt: skip
+
+
+@pytest.fixture
+def launch(real, home, uv):
+    """Start a row of LAUNCHED: its process, of which all is ended with the test."""
+    started = []
+    env = apart(real, home) | {name: value for name, value in uv.items() if name[:3] == "UV_"}
+    env |= {name: os.environ[name] for name in ("LOCALAPPDATA", "APPDATA") if name in os.environ}
+    env["PATH"] = os.pathsep.join([str(real.bin), str(Path(uv["UV"]).parent), os.environ["PATH"]])
+    (home / ".memtomem" / "config.json").write_text("{}")  # without one, mm shell ends
+    (home / ".memtomem" / "memtomem.db").unlink()
+
+    def launch(name: str) -> psutil.Process:
+        words = {"uv": uv["BIN"], "pip": real.bin, "version": VERSION, "port": free_port()}
+        argv = LAUNCHED[name][0].format(**words).split()
+        if argv[0] == "pythonw":
+            argv[0] = os.path.join(sys.base_prefix, "pythonw.exe")
+        started.append(
+            subprocess.Popen(
+                argv,
+                executable=shutil.which(argv[0], path=env["PATH"]),
+                env=env | ({"PYTHONPATH": str(real.library)} if "pythonw" in argv[0] else {}),
+                cwd=home,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+        )
+        return psutil.Process(started[-1].pid)
+
+    yield launch
+    reap(started, [])
+
+
+def below(process: psutil.Process) -> set[int]:
+    return {process.pid, *(each.pid for each in process.children(recursive=True))}
+
+
+@pytest.mark.parametrize("name", LAUNCHED)
+def test_real_program(launch, preflight, name):
+    """All of it is one instance: launchers, a venv's python.exe, workers."""
+    _, role, evidence = LAUNCHED[name]
+    process = launch(name)
+
+    def row() -> dict:
+        rows = preflight("--json").of(*below(process))
+        return rows[0] if len(rows) == 1 and rows[0]["evidence"] == evidence else {}
+
+    found = until(row, f"{name} with {evidence}", seconds=60)
+    assert (found["role"], found["verified"]) == (role, True)
+    assert set(found["pids"]) == below(process)
+    assert "sudo" not in found["stop"]
+
+
+def test_workers_whose_master_was_killed(start, stand_in, preflight):
+    """They live on and write; nothing in their arguments names memtomem."""
+    workers = [start(stand_in.program("uvicorn"), "memtomem.web.app:app", "--workers", "2")]
+    workers.append(start.next_announcement())
+    psutil.Process(workers[0]).parent().kill()
+    until(lambda: psutil.Process(workers[0]).parent() is None, "the end of the master")
+    rows = preflight("--json").of(*workers)
+    assert {row["pid"] for row in rows} == set(workers)
+    assert {row["role"] for row in rows} == {"database"}
+    for row in rows:
+        subprocess.run(row["stop"].partition("   ")[0], check=True, capture_output=True)
+    until(lambda: preflight("--json").of(*workers) == [], "their end")
+
+
+def test_reset_that_calls_the_check(real, home, preflight):
+    """The real reset, with its launcher and its venv's python.exe, is not in its own way."""
+    code = (
+        "import os, subprocess\n"
+        f"done = subprocess.run([{sys.executable!r}, {str(SCRIPT)!r}, '--json'])\n"
+        "os._exit(done.returncode)\n"
+    )
+    (home / "sitecustomize.py").write_text(
+        "import sys\n"
+        "if 'embedding-reset' in sys.orig_argv and sys.orig_argv[1].endswith('mm.exe'):\n"
+        + "".join(f"    {line}\n" for line in code.splitlines())
+    )
+    env = apart(real, home) | {"PYTHONPATH": str(home)}
+    done = subprocess.run(
+        [real.program("mm"), "embedding-reset"], env=env, capture_output=True, text=True
+    )
+    report = json.loads(done.stdout)
+    assert [row["command"] for row in report["processes"] if "reset" in row["command"]] == []
+    assert done.returncode == (1 if report["processes"] else 0)
+
+
+# ---- a process that denies everything -----------------------------------------------------------
+
+DENIES = """
+import ctypes, sys
+from ctypes import wintypes
+api, kernel = ctypes.WinDLL("advapi32"), ctypes.WinDLL("kernel32")
+kernel.GetCurrentProcess.restype = wintypes.HANDLE
+nobody = ctypes.create_string_buffer(64)  # an access list without an entry
+assert api.InitializeAcl(nobody, len(nobody), 2)
+pointers = [ctypes.c_void_p] * 4
+api.SetSecurityInfo.argtypes = [wintypes.HANDLE, ctypes.c_int, wintypes.DWORD, *pointers]
+assert api.SetSecurityInfo(kernel.GetCurrentProcess(), 6, 4, None, None, nobody, None) == 0
+"""
+
+
+@pytest.fixture
+def denying(start):
+    """A Python that lets nobody look into it, and ends when its standard input does."""
+    return lambda: start(
+        os.path.join(sys.base_prefix, "python.exe"), "-c", f"{DENIES}{READY}sys.stdin.read()"
+    )
+
+
+def test_process_that_denies_everything(denying, preflight, only, in_process):
+    """As services do to a user without elevation: it leaves the verdict alone."""
+    pid = denying()
+    with pytest.raises(psutil.AccessDenied):
+        psutil.Process(pid).cmdline()
+    assert preflight("--json").json["verdict"] != "unknown"
+    only(pid)
+    report = in_process("--json")
+    assert (report.status, report.json["verdict"]) == (0, "clear")
+    assert report.json["uninspected"] == 1
+
+
+def test_process_beside_one_that_denies_everything(denying, start, stand_in, preflight):
+    denying()
+    pid = start(stand_in.program("mm"), "web")
+    [row] = preflight("--json").of(pid)
+    assert row["command"] == "mm web"
+
+
+def test_system_by_its_sid():
+    """In every language: what psutil calls the user of Windows' own processes."""
+    from mm_preflight.windows import system_account
+
+    domain, _, name = system_account().partition("\\")
+    assert domain
+    assert name
+    if is_wine():
+        assert (domain, name) == ("NT AUTHORITY", "SYSTEM")
+
+
+# ---- names, consoles, signals -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["Zoë Müller", "山田 太郎", "a & b (c)'s"])
+def test_profile_with_any_name(start, stand_in, home, preflight, name):
+    """A blank, an umlaut, another script: in the home folder and in the program's path."""
+    profile = home / name
+    shutil.copytree(home / ".memtomem", profile / ".memtomem")
+    mm = profile / "mm.exe"
+    shutil.copy(stand_in.program("mm"), mm)
+    env = {"HOME": str(profile), "USERPROFILE": str(profile)}
+    pid = start(mm, "web", env=env)
+    report = preflight("--json", env=env)
+    assert report.json["database"] == str(profile / ".memtomem" / "memtomem.db")
+    [row] = report.of(pid)
+    assert (row["pids"], row["command"], row["evidence"]) == (chain(pid), "mm web", BOTH)
+    assert row["verified"] is True
+
+
+@pytest.mark.parametrize("encoding", ["cp437", "cp932", "cp1252", "utf-8"])
+def test_console_of_any_code_page(start, stand_in, home, preflight, encoding):
+    """A character that the console lacks is escaped; the report stands."""
+    script = home / "naïve-日本.py"
+    script.write_text(f"import memtomem\n{STAY}")
+    pid = start(stand_in.python, script)
+    for options in ([], ["--verbose"], ["--json", "--verbose"]):
+        report = preflight(*options, env={"PYTHONIOENCODING": encoding})
+        assert report.status == 1
+        assert str(pid) in report.stdout + report.stderr
+        assert "Traceback" not in report.stderr
+
+
+def test_ctrl_break_ends_a_wait(start, stand_in, home):
+    """Ctrl-C reaches a whole console, so the test sends its twin: no verdict, and no traceback."""
+    start(stand_in.program("mm"), "init")
+    waiting = subprocess.Popen(
+        [sys.executable, SCRIPT, "--wait", "60"],
+        env=environment(stand_in, home),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        creationflags=subprocess.CREATE_NEW_PROCESS_GROUP,
+    )
+    time.sleep(2)
+    with contextlib.suppress(OSError):
+        waiting.send_signal(signal.CTRL_BREAK_EVENT)
+    try:
+        out, err = waiting.communicate(timeout=20)
+    except subprocess.TimeoutExpired:
+        reap([waiting], [])
+        pytest.skip("no console here to send Ctrl-Break by, as under Wine")
+    assert waiting.returncode not in (0, 1, 2)
+    assert b"Traceback" not in out + err
+
+
+def test_ctrl_c(stand_in, home):
+    """As the console's handler raises it in the main thread, in the middle of a look."""
+    code = (
+        "import _thread, os, sys, threading\n"
+        f"sys.path.insert(0, {str(SCRIPT.parent)!r})\n"
+        "import mm_preflight, psutil\n"
+        "def pids():\n"
+        "    _thread.interrupt_main()\n"
+        "    threading.Event().wait()\n"
+        "psutil.pids = pids\n"
+        "sys.exit(mm_preflight.main(sys.argv[1:]))\n"
+    )
+    for options in ([], ["--json"], ["--wait", "60"]):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *options],
+            env=environment(stand_in, home),
+            capture_output=True,
+            timeout=60,
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
+
+
+def test_elevation_is_not_called_as_on_unix(start, stand_in, preflight):
+    pid = start(stand_in.program("mm"), "web")
+    for options in ([], ["--json"], ["--verbose"]):
+        report = preflight(*options)
+        assert str(pid) in report.stdout + report.stderr
+        assert "sudo" not in report.stdout + report.stderr
+
+
+def test_what_cannot_be_seen_is_said_once(only, in_process):
+    only()
+    assert in_process().stdout.count("a SQLite shell is not seen") == 1
+    assert in_process("--json").json["blind_spots"] == ["open-files"]
+
+
+def test_programs_of_the_check(preflight):
+    """Run as a folder, as everywhere."""
+    assert preflight("--version", script=PROGRAMS["own"]).status == 0
