@@ -43,6 +43,11 @@ from support import (
 sys.path.insert(0, str(SCRIPT.parent))  # the package need not be installed
 import mm_preflight
 
+# A runner in the background has these ignored, and what the tests start would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
 settings.register_profile("here", deadline=None, print_blob=True)
 settings.load_profile("here")
 

@@ -382,7 +382,7 @@ def test_others_cannot_silence_it(world, nobody, shared, kind, count, live):
     assert result["seconds"] < LIMIT
     report = json.loads(result["stdout"])
     assert [row["command"] for row in report["processes"]] == ["mm init"] * live
-    assert 0 < len(report["other_users"]) <= 50
+    assert len(report["other_users"]) <= 50
     assert report["examined"] > count
 
 

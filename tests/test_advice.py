@@ -184,6 +184,15 @@ WORDS = {
         {},
         "kill 7",
     ),
+    "loop-that-has-the-name-within-a-word": (
+        (
+            WEB,
+            ancestor("bash run.sh", 100, None, "for x in a; do commemtomem-server $x; done"),
+            INIT,
+        ),
+        {},
+        "mm web stop, or kill 7",
+    ),
     "first-process-of-a-container-loops": (
         (SERVER, ancestor("sh run.sh", 1, None, "while :; do memtomem-server; done")),
         {},

@@ -100,8 +100,9 @@ def _kind(each: Ancestor, above: list[Ancestor], argv: list[str]) -> str:
     if supervisor_of(each):
         return "supervisor"
     # Whether a loop is about this process: its program is named there, or comes in from outside.
-    names = {basename(word) for word in [*argv[:1], read_python_arguments(argv[1:])[1]]} - {""}
-    if any(name in each.loops for name in [*names, '"$@"', "$*", "$1"]) and each.loops:
+    told = read_python_arguments(argv[1:])[1] if argv and is_python(argv[0]) else "".join(argv[:1])
+    named = rf"(?<![\w.-]){re.escape(basename(told))}(?![\w.-])" if told else r"\Z."
+    if re.search(rf'{named}|"\$@"|\$\*|\$1', each.loops):
         return "loop"
     if not each.prompt:
         return "program"

@@ -46,7 +46,7 @@ def as_text(result: Result, verbose: bool) -> str:
         lines = [f"mm-preflight: {head}, {noun} alive", "", *_table(result.processes, verbose), ""]
         lines += wrap(
             f"While {'it' if one else 'one of these'} runs, `mm embedding-reset` leaves vectors of "
-            "two models in one database, and nothing tells them apart afterwards."
+            "two models in one database, and memtomem cannot tell them apart."
         )
         lines.append(f"Stop {'it' if one else 'them'}, then run this again.")
         for name in sorted({row.started_by["name"] for row in result.processes if row.within}):
