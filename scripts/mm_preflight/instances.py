@@ -47,7 +47,7 @@ def rows(seen: list[Seen], deadline: float) -> tuple[list[Row], list[Row]]:
     others: list[Row] = []
     for head, members in groups.items():
         pids = sorted(members, key=lambda pid: (len(chains[pid]), pid))  # topmost first
-        # The first of a chain of launchers starts Python, and the last is it; of workers, the first.
+        # Of a chain of launchers, the last is Python; of workers, the first is their master.
         last = max(pids, key=lambda pid: (hits[pid].command is not None, len(chains[pid])))
         launched = table.HAS_LAUNCHERS and hits[last].command
         chief, origin = hits[last if launched else head], origins[head]
