@@ -14,7 +14,7 @@ import pytest
 import tree_sitter
 import tree_sitter_powershell
 from mm_preflight.cli import hook as hook_text
-from support import SCRIPT
+from support import SCRIPT, is_wine
 
 MM = """#!/bin/sh
 printf '%s' "${0##*/}"; for arg; do printf ' [%s]' "$arg"; done; echo
@@ -270,7 +270,7 @@ def test_powershell_parses():
 
 def test_powershell():
     """Parsed and run where PowerShell is installed, as in CI on Windows."""
-    program = shutil.which("pwsh") or shutil.which("powershell")
+    program = shutil.which("pwsh") or (None if is_wine() else shutil.which("powershell"))
     if not program:
         pytest.skip("PowerShell is not installed: its hook was NOT run")
     script = hook_text("powershell") * 2 + (

@@ -302,3 +302,37 @@ def test_what_cannot_be_seen_is_said_once(only, in_process):
 def test_programs_of_the_check(preflight):
     """Run as a folder, as everywhere."""
     assert preflight("--version", script=PROGRAMS["own"]).status == 0
+
+
+# ---- mm-preflight -- COMMAND --------------------------------------------------------------------
+
+TOUCHES = "open('started', 'w').close()"
+
+
+@pytest.mark.parametrize("status", [0, 3, 255])
+def test_exit_status_is_that_of_command(only, in_process, status):
+    only()
+    report = in_process("--", sys.executable, "-c", f"print('out'); raise SystemExit({status})")
+    assert (report.status, report.stdout) == (status, "out\n")
+    assert report.stderr.count("mm-preflight: ") == 2
+
+
+def test_command_is_not_started_unless_it_is_clear(start, stand_in, preflight, home):
+    pid = start(stand_in.program("mm"), "shell")
+    report = preflight("--", sys.executable, "-c", TOUCHES, cwd=home)
+    assert (report.status, report.stdout) == (1, "")
+    assert str(pid) in report.stderr
+    assert not (home / "started").exists()
+
+
+def test_command_is_found_as_windows_finds_it(only, in_process, stand_in, home, monkeypatch):
+    """`mm`, without its .exe; and a batch file."""
+    monkeypatch.setenv("PATH", f"{stand_in.bin}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("STAND_IN_RUNS", json.dumps([sys.executable, "-c", TOUCHES]))
+    monkeypatch.chdir(home)
+    only()
+    assert in_process("--", "mm", "embedding-reset").status == 0
+    assert (home / "started").exists()
+    (home / "five.bat").write_text("@exit /b 5\n")
+    assert in_process("--", home / "five.bat").status == 5
+    assert in_process("--", "no-such-program").status == 127
