@@ -45,8 +45,8 @@ import mm_preflight
 
 # A runner in the background has these ignored, and what the tests start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-if hasattr(signal, "SIGHUP"):
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+for each in {"SIGHUP", "SIGQUIT"} & set(signal.Signals.__members__):
+    signal.signal(signal.Signals[each], signal.SIG_DFL)
 
 settings.register_profile("here", deadline=None, print_blob=True)
 settings.load_profile("here")

@@ -285,11 +285,10 @@ def test_drawings_fit_in_any_font(desktop, address, page):
 
 
 def test_a_tab_opens_and_its_namesakes_follow(desktop, address):
-    desktop.goto(address + "guides/embedding-reset/")
-    labels = desktop.locator(".tabbed-labels label", has_text="PowerShell")
-    labels.first.scroll_into_view_if_needed()
-    desktop.get_by_text("Windows PowerShell 5.1", exact=True).click()
-    assert desktop.get_by_text("if ($LASTEXITCODE -eq 0) { mm index --force ~/notes }").is_visible()
+    desktop.goto(address + "guides/roll-back/")
+    tabs = desktop.locator(".tabbed-set").first
+    tabs.get_by_text("PowerShell", exact=True).click()
+    assert tabs.get_by_text("Copy-Item").first.is_visible()
 
     desktop.goto(address + "guides/make-mm-ask-first/")
     first, second = (desktop.locator(".tabbed-set").nth(number) for number in (0, 1))
