@@ -65,6 +65,7 @@ def vectors(connection):
 
 def index(force=False):
     with database() as connection:
+        connection.execute("BEGIN IMMEDIATE")  # or it writes back what another has replaced
         blob = vectors(connection)
         for path in sorted(Path(config()["indexing"]["memory_dirs"][0]).glob("*.md")):
             values = (path.name, path.read_text().strip(), str(path))
