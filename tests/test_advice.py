@@ -184,6 +184,27 @@ WORDS = {
         {},
         "kill 7",
     ),
+    "loop-that-runs-what-it-is-given": (
+        (SERVER, ancestor("sh keep.sh memtomem-server", 100, None, 'while :; do "$@"; done'), INIT),
+        {},
+        f"kill 100 7   ({LOOPS.replace('bash', 'sh')})",
+    ),
+    "loop-above-a-script": (
+        (SERVER, "bash run.sh", ancestor("sh x.sh", 101, None, 'while :; do "$@"; done'), INIT),
+        {},
+        f"kill 101 7   ({LOOPS.replace('bash', 'sh')})",
+    ),
+    "loop-above-a-program": (
+        (
+            LIBRARY,
+            "bash run.sh",
+            "/usr/bin/keeper",
+            ancestor("bash ci.sh", 102, None, 'for x in 1; do "$@"; memtomem-server; done'),
+            INIT,
+        ),
+        {},
+        "kill 7",
+    ),
     "loop-that-has-the-name-within-a-word": (
         (
             WEB,
@@ -383,6 +404,8 @@ def advised(preflight, marked, home):
 def follow(words: str, env: dict[str, str] | None = None) -> None:
     """Run the command that stands first, as a person would paste it."""
     command = re.split(r"   |; |, or ", words)[0]
+    above = {each.pid for each in psutil.Process().parents()} | {os.getpid()}
+    assert above.isdisjoint(map(int, re.findall(r"\b\d+\b", command))), words
     subprocess.run(command, shell=True, check=True, env=env, timeout=30, capture_output=True)
 
 

@@ -52,7 +52,6 @@ INIT = r"init\b|systemd|launchd"
 # or init, or "".
 Origin = namedtuple("Origin", "kind who name terminal launchers init")
 
-
 # What the advice rests on. `pid`: whom to end, and `kill`: the command for it; `unit`: the command
 # that stops its service or container, "?" if its name is not to be pasted; `owner`: another user
 # whose process it is, and `elevated`: how to end it all the same, "" if this check may;
@@ -70,7 +69,7 @@ def origin(
 
     `parent_gone`: where there is no ancestor, it is because that ended. `argv`: the process's own.
     """
-    launchers: list[int] = []
+    launchers, programs = list[int](), 0
     kind, who, init = "orphan" if parent_gone else "", None, ""
     for at, each in enumerate(ancestors):
         if is_launcher(each, argv) and each.pid > 1:  # PID 1 of a container ends the container
@@ -83,6 +82,9 @@ def origin(
                 at += 1  # an application's helper is quit with the application
             return Origin("client", ancestors[at], client, terminal, launchers, "")
         found = _kind(each, ancestors[at + 1 : at + 2], argv or [])
+        # A loop starts again what it started: not this process, if a program is in between.
+        found = "program" if found == "loop" and programs else found
+        programs += found == "program" and not _is_shell(each)
         if found not in ("supervisor", "loop"):  # these may be PID 1 of a container
             nobody = each.pid <= 1 or re.match(NOBODY, each.name) is not None
             if nobody or (terminal and each.terminal != terminal):
@@ -94,6 +96,10 @@ def origin(
         if found not in ("program", "loop"):
             break
     return Origin(kind, who, display_name(who) if who else "", terminal, launchers, init)
+
+
+def _is_shell(each: Ancestor) -> bool:
+    return is_shell(each.argv[0] if each.argv else each.name)
 
 
 def _kind(each: Ancestor, above: list[Ancestor], argv: list[str]) -> str:
@@ -139,7 +145,7 @@ def display_name(each: Ancestor) -> str:
 def client_of(each: Ancestor) -> str | None:
     """The MCP client that an ancestor is, as people know it; a script may merely bear its name."""
     name = display_name(each).lower()
-    if (each.argv and is_shell(each.argv[0])) or name.endswith((".sh", ".py")):
+    if _is_shell(each) or name.endswith((".sh", ".py")):
         return None
     word = re.match(r"[a-z]+(?=[ .-]|\Z)", name)
     return CLIENTS.get(word[0]) if word else None
@@ -162,8 +168,7 @@ def is_launcher(each: Ancestor, argv: list[str] | None) -> bool:
         same = is_python(each.name) and each.argv[1:] == argv[1:]
         if same or script.lower() == each.name.lower():
             return True
-    shell = is_shell(each.argv[0]) if each.argv else False
-    return shell and not each.loops and read_shell_arguments(each.argv)[0] == "c"
+    return _is_shell(each) and not each.loops and read_shell_arguments(each.argv)[0] == "c"
 
 
 def stop(case: Case) -> str:
@@ -184,8 +189,7 @@ def _stop(case: Case) -> str:
     unit = case.unit if container or origin.init else ""
     place = (origin.terminal or "").removeprefix("/dev/")
     by_hand = f"{kill}, or press Ctrl-C in {place}" if place else kill
-    shell = who and is_shell(who.argv[0] if who.argv else who.name)
-    app = f"{origin.name} (pid {who.pid})" if who and not shell else ""
+    app = f"{origin.name} (pid {who.pid})" if who and not _is_shell(who) else ""
     listing, stopping = (who and supervisor_of(who)) or ("", "")
     cases = (
         ("ipykernel" in name, "shut down this notebook's kernel, in Jupyter or in your editor"),
@@ -220,10 +224,8 @@ def _stop(case: Case) -> str:
 def _end_loop(case: Case) -> str:
     pid, name = case.origin.who.pid, case.origin.name
     if "/T" in case.kill:  # Windows: it ends all that is below, too
-        return (
-            f"{case.kill.replace(str(case.pid), str(pid))}   (that is {name}, which would start it "
-            "again, and all below it)"
-        )
+        ends = case.kill.replace(str(case.pid), str(pid))
+        return f"{ends}   (that is {name}, which would start it again, and all below it)"
     return f"kill {pid} {case.pid}   ({LOOPING} {name})"
 
 
