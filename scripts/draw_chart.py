@@ -10,13 +10,12 @@ so its colours are Material's variables: they follow the light/dark toggle.
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
 ASSETS = Path(__file__).resolve().parent.parent / "docs" / "assets"
-DATA = ASSETS / "measured-mix.json"
-PICTURE = ASSETS / "measured-mix.svg"
 
 WIDTH = 358  # of the text column on a phone, in CSS pixels: there the letters keep their size
 BAR_FROM, BAR_TO = 96, 282  # room for the widest system fonts on both sides
@@ -86,18 +85,20 @@ def in_words(run: dict[str, Any], half: int) -> list[str]:
     ]
 
 
-def main(argv: list[str]) -> int:
+def draw_or_check(argv: list[str], draw: Callable[[dict[str, Any]], str], name: str) -> int:
+    """Draw a picture from the data beside it, or with --check compare them; the exit status."""
+    data, picture = ASSETS / f"{name}.json", ASSETS / f"{name}.svg"
     if argv not in ([], ["--check"]):
-        print("usage: draw_chart.py [--check]", file=sys.stderr)
+        print(f"usage: {Path(sys.argv[0]).name} [--check]", file=sys.stderr)
         return 2
-    wanted = draw(json.loads(DATA.read_text(encoding="utf-8")))
+    wanted = draw(json.loads(data.read_text(encoding="utf-8")))
     if not argv:
-        PICTURE.write_text(wanted, encoding="utf-8", newline="\n")
-    elif not PICTURE.is_file() or PICTURE.read_text(encoding="utf-8") != wanted:
-        print(f"{PICTURE.name} is not what {DATA.name} says: draw it again", file=sys.stderr)
+        picture.write_text(wanted, encoding="utf-8", newline="\n")
+    elif not picture.is_file() or picture.read_text(encoding="utf-8") != wanted:
+        print(f"{picture.name} is not what {data.name} says: draw it again", file=sys.stderr)
         return 1
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(draw_or_check(sys.argv[1:], draw, "measured-mix"))

@@ -8,15 +8,11 @@ written, and the exit status is 1 if the picture is not what the data say. The p
 picture inline, so its colours are Material's variables: they follow the light/dark toggle.
 """
 
-import json
 import sys
-from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
-ASSETS = Path(__file__).resolve().parent.parent / "docs" / "assets"
-DATA = ASSETS / "measured-cosines.json"
-PICTURE = ASSETS / "measured-cosines.svg"
+from draw_chart import draw_or_check
 
 Run = dict[str, Any]
 
@@ -82,18 +78,5 @@ def in_words(run: Run) -> list[str]:
     ]
 
 
-def main(argv: list[str]) -> int:
-    if argv not in ([], ["--check"]):
-        print("usage: draw_cosines.py [--check]", file=sys.stderr)
-        return 2
-    wanted = draw(json.loads(DATA.read_text(encoding="utf-8")))
-    if not argv:
-        PICTURE.write_text(wanted, encoding="utf-8", newline="\n")
-    elif not PICTURE.is_file() or PICTURE.read_text(encoding="utf-8") != wanted:
-        print(f"{PICTURE.name} is not what {DATA.name} says: draw it again", file=sys.stderr)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(draw_or_check(sys.argv[1:], draw, "measured-cosines"))
