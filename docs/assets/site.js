@@ -17,6 +17,25 @@ for (const table of document.querySelectorAll(".md-typeset table:not([class])"))
     for (const cell of row.cells) if (heads[cell.cellIndex]) cell.dataset.head = heads[cell.cellIndex];
 }
 
+// A word of code stays whole: neither "mm-postflight" nor "--force" breaks at its hyphens.
+// A report with columns, which only a terminal is wide enough for, gives up its gaps on a phone.
+for (const code of document.querySelectorAll(".md-typeset code")) {
+  code.classList.toggle("report", /^ +(PID|FILE) {2}/m.test(code.textContent));
+  const texts = document.createTreeWalker(code, NodeFilter.SHOW_TEXT);
+  const found = [];
+  while (texts.nextNode()) if (/\S-|-\S/.test(texts.currentNode.data)) found.push(texts.currentNode);
+  for (const text of found)
+    text.replaceWith(
+      ...text.data.split(/(\S*-\S*)/).map((part) => {
+        if (!part.includes("-") || part.length > 30) return part;
+        const word = document.createElement("span");
+        word.className = "word";
+        word.textContent = part;
+        return word;
+      }),
+    );
+}
+
 // What Material builds after loading, made fit for keyboards and screen readers:
 // a copy button's wrapper is no landmark, and what scrolls sideways can be reached to be scrolled.
 new MutationObserver(() => {

@@ -22,6 +22,7 @@ QUERIES = {
     "refused": "guides/messages/",
     "exit code": "reference/preflight/",
     "mixed vectors": "guides/mixed-vectors/",
+    "mm-postflight": "reference/postflight/",
     "mm index --force": "guides/messages/",
     # a worried person's words
     "official": "questions/",
@@ -47,6 +48,7 @@ QUERIES = {
     "web ui": "reference/doors/",
     "mem_do": "reference/doors/",
     # what a terminal said
+    "mixed, 30 of 60 vectors are not what ollama/beta gives": "guides/messages/",
     "mm-preflight: refused, 1 mm process is alive": "guides/stop-mm-processes/",
     "mm-preflight: unknown, refused: psutil is missing": "guides/messages/",
     "Stored embedding model differs from configured": "guides/messages/",
@@ -67,6 +69,13 @@ QUESTIONS = {
     "Am I affected?": (["Questions", "Am I affected?"], "You are affected if you reset"),
     "I reset beside mm web. Did I lose notes?": (["I already did it"], "You lose only time"),
     "What do I do now?": (["I already did it", "The way back"], "mm-preflight --wait 60"),
+    "Which of my vectors are wrong?": (["I already did it"], "are not what ollama/beta gives"),
+    "Is all of it right again?": (["I already did it", "3. Check again"], "This is the proof"),
+    "mm-postflight cannot tell": (["I already did it", "The full way"], "embed everything again"),
+    "Can I see which vectors are wrong?": (
+        ["Questions", "Can I see which vectors are wrong?"],
+        "embeds the texts again",
+    ),
     "What is alive?": (["It refuses"], "names each live mm process"),
     "I killed it, and it came back. Why?": (
         ["It refuses", "It is still named"],

@@ -43,6 +43,7 @@ RULES = [
     (r"^note: This is a container: [^.]*\.\n?", ""),
     (r"\b\d+ examined(, \d+ of them only in part)?", "N examined"),
     (r"\d+ (s|min|h|days) ago", "AGE"),
+    (r"(today|\d{4}-\d\d-\d\d) \d\d:\d\d", "WHEN"),
     (r"ttys\d+|pts/\d+", "TERMINAL"),
     (r"^  \d+ {2,}|(?<=pid[ =])\d+|(?<=kill )\d+|(?<=\()\d+(?=\))", "PID "),
     (r"\(\d+ms\)", "(TIME)"),
@@ -220,15 +221,23 @@ def go_back(stage, body):
 
 def mixed(stage, _body):
     """The mistake: a reset beside an old `mm web`, which then indexed thirty notes of sixty."""
+    reset = "mm embedding-reset --mode apply-current --yes && mm index --force ~/notes"
     stage.configure(provider="ollama", model="alpha", dimension=256)
     stage.write(30)
-    stage.must("mm index ~/notes")
+    stage.must(reset)
     stage.start_web()
     stage.configure(model="beta")
-    stage.must("mm embedding-reset --mode apply-current --yes && mm index --force ~/notes")
+    stage.must(reset)
     stage.write(30)
     halves = {"alpha": 30, "beta": 30}
     stage.until(lambda: stage.models() == halves, f"30 vectors of each, not {stage.models()}")
+
+
+def mixed_again(stage, _body):
+    """The same with the same files, whose text is another one now; `mm web` is no more."""
+    stage.notes, stage.written = make_notes(60, 708), 0
+    mixed(stage, "")
+    stage.must("mm web stop")
 
 
 def reconfigured(stage, _body):
@@ -247,6 +256,7 @@ SCENES = {
     "run this as backup.py": backup,
     "go back": go_back,
     "the mistake": mixed,
+    "the mistake once more, and mm web stopped": mixed_again,
     "mm web alive, and a new model configured": reconfigured,
 }
 
