@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import importlib.metadata
 import json
 import logging
@@ -127,8 +128,8 @@ class Run:
     """One run. However it ends, what it found until then can be told."""
 
     def __init__(self, options: argparse.Namespace) -> None:
-        self.told: dict[str, Any] = {"schema_version": 1, "reason": "", "model": "", "database": ""}
-        self.told |= {"configured": True, "preflight": options.inside}
+        self.told: dict[str, Any] = {"schema_version": 1, "verdict": "", "reason": "", "model": ""}
+        self.told |= {"database": "", "configured": True, "preflight": options.inside}
         self.options, self.n, self.vectors = options, Counter[str](), list[Vector]()
         self.kinds, self.others = dict[Vector, str](), list[Vector]()  # of those that were checked
 
@@ -178,15 +179,15 @@ class Run:
 
     def stored(self, todo: list[Vector]) -> Iterator[tuple[Vector, list[Any]]]:
         """Each vector with its numbers; one block of 1,024 is in memory. Raises Unknown."""
-        size = self.dimension
         for block, vectors in groupby(sorted(todo, key=lambda v: v.block), lambda v: v.block):
-            row = self.db.execute(BLOCK, (block, size)).fetchone() or (b"", b"", b"")
+            row = self.db.execute(BLOCK, (block, self.dimension)).fetchone() or (b"", b"", b"")
             floats, rowids = memoryview(row[0]).cast("f"), memoryview(row[1]).cast("q")
             slots = {r: slot for slot, r in enumerate(rowids) if row[2][slot // 8] >> slot % 8 & 1}
             for vector in vectors:
                 if slots.get(vector.rowid) != vector.slot:
                     raise Unknown("its vectors do not lie as sqlite-vec 0.1 lays them")
-                yield vector, floats[vector.slot * size : (vector.slot + 1) * size].tolist()
+                start = vector.slot * self.dimension
+                yield vector, floats[start : start + self.dimension].tolist()
 
     def texts(self, vector: Vector) -> list[str]:
         """What memtomem embeds of its chunk, then what older releases embedded. Raises Unknown."""
@@ -295,29 +296,27 @@ class Run:
             files.append(about | {"written": last, "note": note})
         return files
 
-    def mend(self) -> list[tuple[str, ...]]:
+    def mend(self) -> list[list[str]]:
         """What embeds again what was found, namespaces kept: a folder where it is mostly hit."""
         hit = {v.file for v in (self.vectors if self.matches_nothing() else self.others)}
+        left = {file for file in hit if os.path.isfile(file) and len(self.spaces[file]) == 1}
+        inside, commands = {file: {file} for file in left}, []  # by each place that may be named
+        places = map(os.path.expanduser, self.config.indexing.memory_dirs)
+        roots = tuple(os.path.realpath(place) + os.sep for place in places)  # never "/" itself
+        for file in self.spaces:
+            for end in [at for at, sign in enumerate(file) if sign == os.sep]:
+                if file[: end + 1].startswith(roots):
+                    inside.setdefault(file[:end], set()).add(file)
         # Before 0.5 --force resolved namespaces anew.
         moves = re.match(r"0\.[0-4]\b", importlib.metadata.version("memtomem"))
-        places = map(os.path.expanduser, self.config.indexing.memory_dirs)
-        roots = tuple(os.path.join(os.path.realpath(place), "") for place in places)
-        above, total, hits = dict[str, list[str]](), Counter[str](), Counter[str]()
-        names = defaultdict[str, set[str]](set)
-        for file, spaces in self.spaces.items():
-            cuts = [at for at, sign in enumerate(file) if sign == os.sep]
-            above[file] = [file[:at] for at in cuts if file[: at + 1].startswith(roots)]
-            for folder in above[file]:
-                total[folder] += 1
-                hits[folder] += file in hit
-                names[folder] |= spaces if moves else set()
-        mostly = {f for f in hits if 1 < hits[f] >= total[f] / 2 and len(names[f]) < 2}
-        commands = set[tuple[str, ...]]()
-        for file in [file for file in hit if os.path.isfile(file) and len(self.spaces[file]) == 1]:
-            place = next((folder for folder in above[file] if folder in mostly), file)
-            keep = ["--namespace", *self.spaces[file]] if moves else []
-            commands.add(("mm", "index", "--force", *keep, place))
-        return sorted(commands)
+        for place, files in sorted(inside.items()):  # a folder before what is in it
+            names = {name for file in files for name in self.spaces[file]} if moves else set()
+            mostly = place in files or 1 < len(files & hit) >= len(files) / 2
+            if mostly and left & files and len(names) < 2:
+                left -= files
+                keep = ["--namespace", *names] if moves else []
+                commands.append(["mm", "index", "--force", *keep, place])
+        return commands
 
     def answer(self) -> dict[str, Any]:
         """What --json prints, and what the report for people is made of."""
@@ -401,7 +400,7 @@ def report(a: dict[str, Any]) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0 one model, 1 mixed, 2 unknown, 130 Ctrl-C."""
-    about = (__doc__ or "").partition("\n")[0]
+    about = "Is every vector in memtomem's database what its configured model gives? Read-only."
     status = "Exit status: 0 all that was checked is, 1 some is not, 2 it could not be told."
     parser = argparse.ArgumentParser("mm-postflight", None, about, status, allow_abbrev=False)
     add = parser.add_argument
@@ -414,6 +413,8 @@ def main(argv: list[str] | None = None) -> int:
     add("--inside", default="", help=argparse.SUPPRESS)  # mm-preflight's verdict
     words = sys.argv[1:] if argv is None else argv
     run = Run(options := parser.parse_args(words))
+    if options.sample < 1:
+        parser.error("--sample takes a number from 1")
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
@@ -430,7 +431,8 @@ def main(argv: list[str] | None = None) -> int:
         answer = run.answer()
         text = json.dumps(answer, indent=2) if options.json else report(answer)
         aside = answer["verdict"] == "unknown" and not options.json
-        print(text, file=sys.stderr if aside else sys.stdout, flush=True)
+        with contextlib.suppress(OSError):  # whoever reads it may have gone
+            print(text, file=sys.stderr if aside else sys.stdout, flush=True)
         return 130 if answer["reason"] == STOPPED else EXIT[answer["verdict"]]
     except Exception as error:  # whatever it is, it is no verdict
         print(f"mm-postflight: internal error, please report it: {error!a}", file=sys.stderr)
