@@ -568,7 +568,7 @@ def test_ctrl_c(clean, embedder):
 
     embedder.answer, before = answer, clean.digest()
     text = clean.script.read_text(encoding="utf-8")
-    clean.script.write_text(text.replace("time.monotonic(), 16, 0", "time.monotonic(), 6, 0"))
+    clean.script.write_text(text.replace("BATCH = 32", "BATCH = 6"))
     process = started(clean, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     until(lambda: len(asked) == 3, "the second batch, behind a second try of what it found")
     process.send_signal(signal.SIGINT)
@@ -651,7 +651,7 @@ URLS = {
 @pytest.mark.parametrize("url", URLS)
 def test_what_stays_on_this_machine_needs_no_question(provider, url, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.StringIO())
-    run = Run(SimpleNamespace(yes=False))
+    run = Run(SimpleNamespace(yes=False, inside=""))
     run.config = SimpleNamespace(embedding=SimpleNamespace(provider=provider, base_url=url))
     stays = provider == "onnx" or (URLS[url] and (url != "" or provider == "ollama"))
     with (
@@ -884,12 +884,13 @@ class Simulated(Run):
     """A database without one: who made a vector is known, and nothing is embedded."""
 
     def __init__(self, vectors: list[Vector], others: set[int]) -> None:
-        super().__init__(SimpleNamespace(all=False, sample=300))
+        super().__init__(SimpleNamespace(all=False, sample=300, inside=""))
         self.vectors, self.made = vectors, others
 
     def check(self, todo):
-        self.seen.update(vector.rowid for vector in todo)
-        self.others += [vector for vector in todo if vector.rowid in self.made]
+        others = [vector for vector in todo if vector.rowid in self.made]
+        self.kinds |= dict.fromkeys(todo, "ours") | dict.fromkeys(others, "others")
+        self.others += others
 
 
 TOTAL = 1500  # vectors, four to a file, written one a second
@@ -965,13 +966,13 @@ def large(path: Path, chunks: int, dimension: int) -> None:
 
 
 READ = """if True:
-    import resource, sys, time
+    import argparse, resource, sys, time
     sys.path.insert(0, sys.argv[1])
     from mm_postflight import Run, Path
-    began, run = time.process_time(), Run(None)
+    began, run = time.process_time(), Run(argparse.Namespace(inside=""))
     run.read(Path(sys.argv[2]))
-    for start in range(0, len(run.vectors), 256):
-        run.stored(run.vectors[start : start + 256])
+    run.dimension = 384
+    assert sum(len(numbers) for _, numbers in run.stored(run.vectors)) == 100_000 * 384
     kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(len(run.vectors), time.process_time() - began, kilobytes / 1024)
 """
@@ -1107,9 +1108,10 @@ def test_the_report_on_the_page_is_one_of_its_own(tmp_path, monkeypatch):
         Vector(n, 1, n, str(tmp_path / "notes" / f"note-{n:03}.md"), 0, time.time())
         for n in range(60)
     ]
-    run.vectors, run.others, run.seen = vectors, vectors[30:], set(range(60))
-    run.model = "ollama/beta"
-    monkeypatch.setattr(run, "commands", lambda: [["mm", "index", "--force", f"{tmp_path}/notes"]])
+    run.vectors, run.others = vectors, vectors[30:]
+    run.kinds = dict.fromkeys(vectors, "ours") | dict.fromkeys(run.others, "others")
+    run.told["model"] = "ollama/beta"
+    monkeypatch.setattr(run, "mend", lambda: [["mm", "index", "--force", f"{tmp_path}/notes"]])
     run.db = sqlite3.connect(":memory:")
     run.db.execute("CREATE TABLE chunks (source_file, namespace)")
     for folder in {Path(vector.file).parent for vector in vectors}:
@@ -1136,7 +1138,8 @@ def test_places_that_have_nothing_in_common():
         f"{place}/n{n}.md" for place in ("virtual:", "/home/ana", "relative") for n in range(9)
     ]
     run.vectors = run.others = [Vector(n, 1, n, name, 0, 0) for n, name in enumerate(names)]
-    run.seen, run.db, run.database = set(range(27)), sqlite3.connect(":memory:"), "/elsewhere"
+    run.kinds, run.db = dict.fromkeys(run.others, "others"), sqlite3.connect(":memory:")
+    run.told["configured"] = False
     run.db.execute("CREATE TABLE chunks (source_file, namespace)")
     assert "… and 19 more, all in several places, all since 1970" in report(run.answer())
 
