@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import importlib.metadata
 import json
 import logging
 import math
@@ -88,8 +87,10 @@ def go_inside(options: argparse.Namespace, words: list[str]) -> int:
     """Run this file under memtomem's Python, told what mm-preflight says. Raises Unknown."""
     python, database = find_python(options.mm), ["--db", options.db] if options.db else []
     look = [sys.executable, str(Path(__file__).with_name("mm_preflight")), "--json", *database]
-    told = subprocess.run(look, capture_output=True, stdin=subprocess.DEVNULL).stdout
-    verdict = re.search(r'"verdict": "(\w+)"', told.decode(errors="replace"))
+    verdict = None
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        told = subprocess.run(look, capture_output=True, stdin=subprocess.DEVNULL, timeout=20)
+        verdict = re.search(r'"verdict": "(\w+)"', told.stdout.decode(errors="replace"))
     inside = [python, "-P", __file__, "--inside", verdict[1] if verdict else "unknown", *words]
     if os.name == "nt":
         return subprocess.call(inside)
@@ -308,7 +309,8 @@ class Run:
                 if file[: end + 1].startswith(roots):
                     inside.setdefault(file[:end], set()).add(file)
         # Before 0.5 --force resolved namespaces anew.
-        moves = re.match(r"0\.[0-4]\b", importlib.metadata.version("memtomem"))
+        version = getattr(sys.modules.get("memtomem"), "__version__", "")
+        moves = re.match(r"0\.[0-4]\b", version)
         for place, files in sorted(inside.items()):  # a folder before what is in it
             names = {name for file in files for name in self.spaces[file]} if moves else set()
             mostly = place in files or 1 < len(files & hit) >= len(files) / 2
@@ -377,24 +379,27 @@ def report(a: dict[str, Any]) -> str:
         lines += ["", "Mend them (stop every mm process first: mm-preflight):", *shown]
         lines += [f"  … and {len(mend) - len(shown)} more: see --json"] * (mend != shown)
         lines += ["Then run mm-postflight --all again.", ""]
-    elif a["files"] and not a["configured"]:
-        lines += ["", "mm works on the configured database: no command is named for another one."]
+    elif a["files"]:
+        other = "mm works on the configured database: no command is named for another one."
+        lines += ["", "How to mend these is for you to choose." if a["configured"] else other]
     share = math.ceil(1000 * ((a["at_most"] or 0) + 1) / (a["vectors"] or 1)) / 10
     bound = f"With 95 % confidence, fewer than {share:g} % of all {a['vectors']:,} vectors "
     bound += f"{'beside these ' * bool(a['files'])}are not. --all checks every one."
     nothing = "Nothing matches. Does the configuration name the model that you want?"
-    page = "https://memtomem.github.io/mm-preflight/reference/postflight/#notes"
     alive = "An mm process is alive: the answer may not last. Run mm-preflight."
+    told = [text.format(a[key]) for key, text in NOTES.items() if a[key]]
+    page = "https://memtomem.github.io/mm-preflight/reference/postflight/#notes"
     said = [
         (a["files"] and a["reason"], f"It did not come to its end: {reason}."),
         (a["matches_nothing"], nothing),
         (a["at_most"] is not None and not a["matches_nothing"], bound),
-        *((a[key], text.format(a[key])) for key, text in NOTES.items()),
-        (any(a[key] for key in NOTES), f"More about that: {page}"),
+        *((True, re.sub(r"(: 1 \w+)s", r"\1", note)) for note in told),
+        (told, f"More about that: {page}"),
         (a["preflight"] == "live", alive),
     ]
     lines += [sentence for holds, sentence in said if holds]
-    wrapped = ([x] if x in shown else textwrap.wrap(plain(x), 80) or [""] for x in lines)
+    wrap = textwrap.TextWrapper(80, break_on_hyphens=False).wrap
+    wrapped = ([x] if x in shown else wrap(plain(x)) or [""] for x in lines)
     return "\n".join(line for each in wrapped for line in each).rstrip()
 
 

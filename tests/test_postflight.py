@@ -361,7 +361,8 @@ EDGES = {
     "deleted file": (
         lambda home: (put(home, "old/n03.md", ANOTHER), (home.notes / "old/n03.md").unlink()),
         1,
-        "Gone from the disk, so no index command mends them: 1 file",
+        "How to mend these is for you to choose. Gone from the disk, so no index command mends "
+        "them: 1 file. More about that: https://memtomem.github.io/mm-preflight/reference/",
     ),
     "edited file": (
         lambda home: (
