@@ -20,6 +20,7 @@ import random
 import re
 import shlex
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -41,6 +42,7 @@ EXIT = {"one-model": 0, "mixed": 1, "unknown": 2}
 STOPPED = "stopped by Ctrl-C"
 LOCAL = r"(https?://(localhost|127\.[\d.]+|\[::1\]|0\.0\.0\.0)(:\d+)?(/.*)?)?"
 SECRET = re.compile(r"//[^/\s@]*@")  # a user and a password in a URL
+RISKY = re.compile(r'["$`“”„]|%.*%|\\$|^$')  # not the same in cmd and in PowerShell, quoted or not
 NOTES = {  # what is counted, and how it is said
     "between": "Neither this model's nor clearly another's: {:,} vectors.",
     "not_embedded": "Not embedded, so nothing is known of their vectors: {:,} texts.",
@@ -388,17 +390,25 @@ def table(files: Sequence[dict[str, Any]], home: str) -> list[str]:
     lines = ["", f"  {'FILE':<40}{'CHUNKS':>12}   WRITTEN"] if files else []
     for each in files[:FEW]:
         hit, note = f"{each['others']:,} of {each['chunks']:,}", each["note"].partition("_")[0]
-        name = plain(each["path"].replace(home, "~/", 1), 40)
+        name = plain(each["path"].replace(home, f"~{os.sep}", 1), 40)
         lines.append(f"  {name}{hit:>12}   {when(each['written']):<16} {note}".rstrip())
     if rest := files[FEW:]:
         try:
             where = os.path.commonpath([os.path.dirname(each["path"]) for each in rest]) + os.sep
         except ValueError:  # two drives
             where = "several places "
-        where = where.replace(home, "~/", 1)[:-1]
+        where = where.replace(home, f"~{os.sep}", 1)[:-1]
         since = when(min(each["written"] for each in rest))
         lines.append(f"  … and {len(rest):,} more, all in {where}, all since {since}")
     return lines
+
+
+def to_paste(argv: Sequence[str], home: str) -> str:
+    """The command as a shell takes it; "" if cmd and PowerShell take none in the same way."""
+    if os.name != "nt":
+        return shlex.join(argv).replace(f" {home}", " ~/")
+    words = [word if re.fullmatch(r"[\w.:\\-]+", word) else f'"{word}"' for word in argv]
+    return "" if any(map(RISKY.search, argv)) else " ".join(words)  # neither hands on a ~
 
 
 def report(a: dict[str, Any]) -> str:
@@ -410,10 +420,9 @@ def report(a: dict[str, Any]) -> str:
     head = {"one-model": f"one model, all {of} are {gives}", "unknown": f"unknown, {reason}"}
     head["mixed"] = f"mixed, {a['others']:,} of {of} are not {gives}"
     lines = [f"mm-postflight: {head[a['verdict']]}", *remedy, *table(a["files"], home)]
-    quote = subprocess.list2cmdline if os.name == "nt" else shlex.join
-    mend = [quote(argv).replace(f" {home}", " ~/") for argv in a["mend"]]
-    shown = [f"  {line}" for line in mend if line.isprintable()][:FEW]
-    if shown:
+    mend = [to_paste(argv, home) for argv in a["mend"]]
+    shown = [f"  {line}" for line in mend if line and line.isprintable()][:FEW]
+    if mend:
         lines += ["", "Mend them (stop every mm process first: mm-preflight):", *shown]
         lines += [f"  … and {len(mend) - len(shown)} more: see --json"] * (len(shown) < len(mend))
         lines += ["Then run mm-postflight --all again.", ""]
@@ -459,6 +468,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             python = find_python(options.mm)
             inside = [python, "-P", __file__, "--inside", is_live(options.db), *words]
             if os.name == "nt":
+                signal.signal(signal.SIGINT, signal.SIG_IGN)  # that one hears it, and reports
                 return subprocess.call(inside)
             os.execv(python, inside)
         run.prepare()
