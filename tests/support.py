@@ -63,7 +63,8 @@ IN_A_CONSOLE = """if True:
     process = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)
     sys.stdin.read()
     ctypes.WinDLL("kernel32").GenerateConsoleCtrlEvent(0, 0)
-    sys.exit(process.wait())
+    status = process.wait()
+    sys.exit(status - (1 << 32) if status >> 31 else status)
 """
 
 
@@ -74,14 +75,14 @@ def start_in_foreground(argv: list, **options) -> subprocess.Popen:
         return subprocess.Popen([sys.executable, "-c", IN_A_CONSOLE, *argv], **options)
     # It is ignored by what a shell started in the background, and by all that this starts.
     hears = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
-    return subprocess.Popen(argv, **options | hears)
+    return subprocess.Popen(argv, start_new_session=True, **options | hears)
 
 
 def press_ctrl_c(process: subprocess.Popen) -> None:
     if WINDOWS:
         process.stdin.close()
     else:
-        process.send_signal(signal.SIGINT)
+        os.killpg(process.pid, signal.SIGINT)
 
 
 def free_port() -> int:
