@@ -20,6 +20,7 @@ import random
 import re
 import shlex
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -43,6 +44,7 @@ STOPPED = "stopped by Ctrl-C"
 SECRET = re.compile(r"//[^/\s@]*@")  # a user and a password in a URL
 LOCAL = r"https?://(localhost|127\.[\d.]+|\[::1\]|0\.0\.0\.0)(:\d+)?(/.*)?"
 PYTHON = rb'(?:/usr/bin/env (?:-S )?|(?=/|\w:\\|\\\\))([^\0-\x1f"<>|*?]*python(?:\.?\d)*(?:\.exe)?)'
+RISKY = re.compile(r'["$`“”„]|%.*%|\\$|^$')  # not the same in cmd and in PowerShell, quoted or not
 NOTES = {  # what is counted, and how it is said
     "between": "Neither this model's nor clearly another's: {:,} vectors.",
     "not_embedded": "Not embedded, so nothing is known of their vectors: {:,} texts.",
@@ -93,6 +95,7 @@ def go_inside(options: argparse.Namespace, words: list[str]) -> int:
         verdict = re.search(r'"verdict": "(\w+)"', told.stdout.decode(errors="replace"))
     inside = [python, "-P", __file__, "--inside", verdict[1] if verdict else "unknown", *words]
     if os.name == "nt":
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # that one hears it, and reports
         return subprocess.call(inside)
     os.execv(python, inside)
 
@@ -349,7 +352,7 @@ def table(files: list[dict[str, Any]], home: str) -> list[str]:
     times = [time.strftime("%Y-%m-%d %H:%M", time.localtime(each["written"])) for each in files]
     times = [written.replace(today, "today") for written in times]
     for each, written in zip(files[:FEW], times, strict=False):
-        name = plain(each["path"].replace(home, "~/", 1))[-41:]
+        name = plain(each["path"].replace(home, f"~{os.sep}", 1))[-41:]
         while (wide := sum(1 + (east_asian_width(c) in "WF") for c in name)) > 40:
             name = "…" + name[2:]
         hit, note = f"{each['others']:,} of {each['chunks']:,}", each["note"].partition("_")[0]
@@ -357,9 +360,17 @@ def table(files: list[dict[str, Any]], home: str) -> list[str]:
     if rest := [each["path"] for each in files[FEW:]]:  # in order, so the ends are the farthest
         shared = {*Path(rest[0]).parents} & {*Path(rest[-1]).parents}
         where = max(map(str, shared), key=len, default="several places")
-        where = f"{where}{os.sep}".replace(home, "~/", 1)[:-1]
+        where = f"{where}{os.sep}".replace(home, f"~{os.sep}", 1)[:-1]
         lines.append(f"  … and {len(rest):,} more, all in {where}, all since {min(times[FEW:])}")
     return lines
+
+
+def to_paste(argv: list[str], home: str) -> str:
+    """The command as a shell takes it; "" if cmd and PowerShell take none in the same way."""
+    if os.name != "nt":
+        return shlex.join(argv).replace(f" {home}", " ~/")
+    words = [word if re.fullmatch(r"[\w.:\\-]+", word) else f'"{word}"' for word in argv]
+    return "" if any(map(RISKY.search, argv)) else " ".join(words)  # neither hands on a ~
 
 
 def report(a: dict[str, Any]) -> str:
@@ -372,12 +383,11 @@ def report(a: dict[str, Any]) -> str:
     head["mixed"] = f"mixed, {a['others']:,} of {of} are not {gives}"
     lines = [f"mm-postflight: {head[a['verdict']]}", *remedy]
     lines += table(a["files"], home) if a["files"] else []
-    quote = subprocess.list2cmdline if os.name == "nt" else shlex.join
-    mend = ["  " + quote(argv).replace(f" {home}", " ~/") for argv in a["mend"]]
-    shown = [line for line in mend if line.isprintable()][:FEW]
+    mend = [to_paste(argv, home) for argv in a["mend"]]
+    shown = [f"  {line}" for line in mend if line and line.isprintable()][:FEW]
     if mend:
         lines += ["", "Mend them (stop every mm process first: mm-preflight):", *shown]
-        lines += [f"  … and {len(mend) - len(shown)} more: see --json"] * (mend != shown)
+        lines += [f"  … and {len(mend) - len(shown)} more: see --json"] * (len(shown) < len(mend))
         lines += ["Then run mm-postflight --all again.", ""]
     elif a["files"]:
         other = "mm works on the configured database: no command is named for another one."

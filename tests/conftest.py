@@ -19,10 +19,12 @@ import sys
 import sysconfig
 import tempfile
 import threading
+import uuid
 import venv
 from pathlib import Path
 from typing import NamedTuple
 
+import family
 import psutil
 import pytest
 from hypothesis import settings
@@ -296,6 +298,21 @@ def in_process(home, capfd, platform):
     return in_process
 
 
+@contextlib.contextmanager
+def marked():
+    """A mark for the environment of a test's processes; at the end, those that live are ended."""
+    mark = uuid.uuid4().hex
+    try:
+        yield mark
+    finally:
+        left = []
+        for pid in family.pids(mark):
+            with contextlib.suppress(psutil.Error):
+                left.append(psutil.Process(pid))
+                left[-1].kill()
+        psutil.wait_procs(left, SECONDS)
+
+
 @pytest.fixture(scope="session")
 def own_world():
     """What to put before an argv to run it in a PID namespace of its own, where it is alone."""
@@ -326,25 +343,34 @@ def check(*options, python=sys.executable, script=None, **settings):
 
 
 @pytest.fixture
-def world(own_world, stand_in, home, platform):
-    """Run Python code alone in a PID namespace: there, a verdict is about nothing else.
+def world(request, stand_in, home, platform):
+    """Run Python code alone: there, a verdict is about nothing else.
 
+    On Linux in a PID namespace; elsewhere the check that the code runs sees what it started alone.
     The code finds `spawn`, `check` and the names it is given, and sets `result`.
     """
+    own_world, program = [], family.__file__
+    if sys.platform == "linux":
+        own_world, program = request.getfixturevalue("own_world"), PROGRAMS[platform]
 
     def world(code: str, *, before=(), **names):
-        names = {"SCRIPT": str(PROGRAMS[platform]), "MM": stand_in.program("mm"), **names}
+        names = {"SCRIPT": str(program), "MM": stand_in.program("mm"), **names}
         source = f"{PRELUDE}\n{code}\nprint(json.dumps(result))"
-        done = subprocess.run(
-            [*own_world, *before, sys.executable, "-c", source, json.dumps(names)],
-            env=environment(stand_in, home),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout.splitlines()[-1])
+        # Not pipes: what the code leaves alive would keep them open.
+        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+            with marked() as mark:
+                done = subprocess.run(
+                    [*own_world, *before, sys.executable, "-c", source, json.dumps(names)],
+                    env=environment(stand_in, home) | {family.MARK: mark},
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=err,
+                    timeout=3 * SECONDS,
+                )
+            out.seek(0)
+            err.seek(0)
+            assert done.returncode == 0, err.read()
+            return json.loads(out.read().splitlines()[-1])
 
     return world
 

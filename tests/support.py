@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import subprocess
 import sys
 import time
 import zipfile
@@ -52,6 +54,35 @@ def until(true, what: str, seconds: float = SECONDS):
             return found
         time.sleep(0.01)
     pytest.fail(f"waited {seconds:g} s in vain: {what}")
+
+
+# Windows sends Ctrl-C to all of a console: so this has one of its own, and a program in it.
+IN_A_CONSOLE = """if True:
+    import ctypes, signal, subprocess, sys
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # this one hears it, too
+    process = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)
+    sys.stdin.read()
+    ctypes.WinDLL("kernel32").GenerateConsoleCtrlEvent(0, 0)
+    status = process.wait()
+    sys.exit(status - (1 << 32) if status >> 31 else status)
+"""
+
+
+def start_in_foreground(argv: list, **options) -> subprocess.Popen:
+    """A program that hears Ctrl-C, as in a terminal; `press_ctrl_c` presses it."""
+    if WINDOWS:
+        options |= {"stdin": subprocess.PIPE, "creationflags": subprocess.CREATE_NO_WINDOW}
+        return subprocess.Popen([sys.executable, "-c", IN_A_CONSOLE, *argv], **options)
+    # It is ignored by what a shell started in the background, and by all that this starts.
+    hears = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    return subprocess.Popen(argv, start_new_session=True, **options | hears)
+
+
+def press_ctrl_c(process: subprocess.Popen) -> None:
+    if WINDOWS:
+        process.stdin.close()
+    else:
+        os.killpg(process.pid, signal.SIGINT)
 
 
 def free_port() -> int:

@@ -1,6 +1,7 @@
 """`mm-preflight -- COMMAND`: real processes, a real terminal, and the real memtomem.
 
-What has to be clear runs in a PID namespace of its own (`alone`).
+What has to be clear runs in a PID namespace of its own, or sees its own processes only (`alone`).
+COMMAND is Python where it can be, because that is the same on every platform.
 """
 
 import json
@@ -12,14 +13,29 @@ import sys
 import threading
 from pathlib import Path
 
+import family
 import mm_preflight
 import pytest
+from conftest import marked
 from mm_preflight import command, look
 from mm_preflight.records import NotStarted, Result
 from real import isolated, real
-from support import PLATFORMS, ROOT, environment, linux, posix, until
+from support import (
+    PLATFORMS,
+    ROOT,
+    SECONDS,
+    WINDOWS,
+    environment,
+    linux,
+    not_on_windows,
+    press_ctrl_c,
+    start_in_foreground,
+    until,
+)
 
 __all__ = ["real"]  # the fixture
+
+TOUCHES = [sys.executable, "-c", "open('started', 'w').close()"]
 
 
 @pytest.fixture
@@ -36,19 +52,27 @@ def alone(world):
 
 
 STATUSES = {
-    "well": ("exit 0", 0),
-    "its-own": ("exit 3", 3),
-    "its-own-1": ("exit 1", 1),
-    "killed": ("kill -KILL $$", 128 + 9),
-    "ended": ("kill -TERM $$", 128 + 15),
-    "crashed": ("kill -SEGV $$", 128 + 11),
+    "well": ("pass", 0),
+    "its-own": ("raise SystemExit(3)", 3),
+    "its-own-1": ("raise SystemExit(1)", 1),
+    "high": ("raise SystemExit(255)", 255),
 }
+if not WINDOWS:
+    STATUSES |= {
+        "killed": ("os.kill(os.getpid(), signal.SIGKILL)", 128 + 9),
+        "ended": ("os.kill(os.getpid(), signal.SIGTERM)", 128 + 15),
+        "crashed": ("os.kill(os.getpid(), signal.SIGSEGV)", 128 + 11),
+    }
 
 
-@linux
 def test_exit_status_is_that_of_command(alone):
     done = alone(
-        "result = {name: check('--', 'sh', '-c', text) for name, (text, _) in STATUSES.items()}",
+        """
+result = {
+    name: check('--', sys.executable, '-c', f'import os, signal; {text}')
+    for name, (text, _) in STATUSES.items()
+}
+""",
         STATUSES=STATUSES,
     )
     assert {name: each["status"] for name, each in done.items()} == {
@@ -60,18 +84,16 @@ def test_exit_status_is_that_of_command(alone):
         assert second.startswith("mm-preflight: still clear, no live mm process (")
 
 
-@posix
-def test_not_clear_not_started(start, preflight, home):
-    pid = start("mm", "shell")
-    report = preflight("--", "touch", "started")
+def test_not_clear_not_started(start, stand_in, preflight, home):
+    pid = start(stand_in.program("mm"), "shell")
+    report = preflight("--", *TOUCHES, cwd=home)
     assert (report.status, report.stdout) == (1, "")
     assert report.stderr.startswith("mm-preflight: refused, ")
     assert str(pid) in report.stderr
-    assert preflight("--db", "/nowhere.db", "--", "touch", "started").status == 2
+    assert preflight("--db", "/nowhere.db", "--", *TOUCHES, cwd=home).status == 2
     assert not (home / "started").exists()
 
 
-@posix
 @pytest.mark.parametrize(
     "name, status, words",
     [
@@ -83,8 +105,7 @@ def test_not_clear_not_started(start, preflight, home):
         ("\x1b[2J\u202e", 127, "is not there"),
     ],
 )
-def test_what_is_not_there_is_said_before_any_look(start, preflight, home, name, status, words):
-    start("mm", "shell")
+def test_what_is_not_there_is_said_before_any_look(preflight, home, name, status, words):
     (home / "text").write_text("#!/bin/sh\n")
     (home / "folder").mkdir()
     report = preflight("--", name, cwd=home)
@@ -94,13 +115,15 @@ def test_what_is_not_there_is_said_before_any_look(start, preflight, home, name,
     assert line.isprintable()
 
 
-@posix
-@pytest.mark.parametrize("text, status", [("#!/no/such/shell\n", 127), ("no program\n", 126)])
+@pytest.mark.parametrize(
+    "text, status", [("#!/no/such/shell\n", 126 if WINDOWS else 127), ("no program\n", 126)]
+)
 def test_what_the_system_will_not_start(home, text, status):
-    (home / "program").write_text(text)
-    (home / "program").chmod(0o755)
+    program = home / ("program.exe" if WINDOWS else "program")
+    program.write_text(text)
+    program.chmod(0o755)
     with pytest.raises(NotStarted) as error:
-        command.run([str(home / "program")])
+        command.run([str(program)])
     assert error.value.args[1] == status
 
 
@@ -117,32 +140,45 @@ def test_usage_errors(in_process, options):
 # ---- what COMMAND has ---------------------------------------------------------------------------
 
 
-@linux
 def test_streams_are_those_of_command(alone):
-    out, err, inherited = alone(
+    out, err = alone(
         """
-argv = [sys.executable, SCRIPT, '--quiet', '--', 'sh', '-c', 'cat; echo err >&2']
-run = subprocess.run(argv, input=b'a\\0\\r\\n', capture_output=True)
-open('file', 'w').write('through 5')
-bash = ['bash', '-c', 'exec 5<file; "$@"', 'bash', sys.executable, SCRIPT, '--', 'cat', '/dev/fd/5']
-fd = subprocess.run(bash, capture_output=True, text=True)
-result = [run.stdout.decode(), run.stderr.decode(), fd.stdout]
+copy = "import shutil, sys; shutil.copyfileobj(sys.stdin.buffer, sys.stdout.buffer)"
+argv = [sys.executable, '-c', copy + "; sys.stderr.write('err')"]
+run = subprocess.run(
+    [sys.executable, SCRIPT, '--quiet', '--', *argv], input=b'a\\0\\r\\n\\xff', capture_output=True
+)
+result = [run.stdout.hex(), run.stderr.decode()]
 """
     )
-    assert (out, err, inherited) == ("a\0\r\n", "err\n", "through 5")
+    assert (bytes.fromhex(out), err) == (b"a\0\r\n\xff", "err")
 
 
-@linux
-@pytest.mark.parametrize("options", [[], ["--quiet"]], ids=["report", "quiet"])
-def test_arguments_and_environment(alone, options):
+@not_on_windows("has no numbered files that a child inherits")
+def test_files_that_are_inherited_are_those_of_command(alone):
     done = alone(
         """
-argv = ['sh', '-c', 'printf "[%s]" "$@"; echo "$ODD"', 'sh', '', 'a  b', '--', '--json', '*']
+open('file', 'w').write('through 5')
+bash = ['bash', '-c', 'exec 5<file; "$@"', 'bash', sys.executable, SCRIPT, '--', 'cat', '/dev/fd/5']
+result = subprocess.run(bash, capture_output=True, text=True).stdout
+"""
+    )
+    assert done == "through 5"
+
+
+@pytest.mark.parametrize("options", [[], ["--quiet"]], ids=["report", "quiet"])
+def test_arguments_and_environment(alone, options):
+    arguments = ["", "a  b", "--", "--json", "*", 'a"b', "c\\"]
+    done = alone(
+        """
+code = "import json, os, sys; print(json.dumps([sys.argv[1:], os.environ['ODD']]))"
+argv = [sys.executable, '-c', code, *ARGUMENTS]
 result = check(*OPTIONS, '--', *argv, env=os.environ | {'ODD': 'x y'})
 """,
         OPTIONS=options,
+        ARGUMENTS=arguments,
     )
-    assert done["stdout"] == "[][a  b][--][--json][*]x y\n"
+    assert json.loads(done["stdout"]) == [arguments, "x y"]
     assert (done["stderr"] == "") == bool(options)
 
 
@@ -169,29 +205,41 @@ result += [run(*ignore, *status), run(*ignore, sys.executable, SCRIPT, '--', *st
 # Cursor, as far as it matters: it starts its server once the file `go` is there. The server says
 # `ready`, which ends COMMAND.
 CLIENT = """
-open('client', 'w').write('until [ -e go ]; do sleep 0.05; done; "$@" > up & wait; exit')
-os.symlink('/bin/bash', 'Cursor')
-subprocess.Popen(['./Cursor', 'client', SERVER])
+os.environ.update(GO=os.path.abspath('go'), UP=os.path.abspath('up'))
+subprocess.Popen(['Cursor', 'client', SERVER], **CURSOR)
 """
-UP = "until grep -q ready up 2>/dev/null; do sleep 0.05; done"
-MEANWHILE = f"echo out; touch go; {UP}; exit "
+IN_SHELL = 'until [ -e "$GO" ]; do sleep 0.05; done; "$@" > "$UP" & wait; exit\n'
+IN_PYTHON = """
+while not os.path.exists(os.environ['GO']):
+    time.sleep(0.05)
+subprocess.run(args, stdout=open(os.environ['UP'], 'w'))
+"""
+UP = """
+import os, subprocess, sys, time
+while not (os.path.exists('up') and 'ready' in open('up').read()):
+    time.sleep(0.05)
+"""
+MEANWHILE = f"print('out', flush=True); open('go', 'w').close()\n{UP}sys.exit(%d)"
 
 
 @pytest.fixture
-def server(stand_in):
-    return stand_in.program("memtomem-server")
+def client(alone, shell_as, stand_in):
+    """Run code beside a client that waits to start its server."""
+    cursor = shell_as("Cursor", "client", IN_SHELL, IN_PYTHON)
+    cursor = {name: os.fsdecode(path) for name, path in cursor.items()}
+    names = {"CURSOR": cursor, "SERVER": stand_in.program("memtomem-server"), "UP": UP}
+
+    def client(code, **more):
+        return alone(f"{CLIENT}\n{code}", **names | more)
+
+    return client
 
 
-@linux
 @pytest.mark.parametrize("platform", PLATFORMS)
-@pytest.mark.parametrize("status, expected", [("0", 1), ("4", 4)])
-def test_a_server_that_its_client_starts_while_command_runs(
-    alone, server, status, expected, platform
-):
-    done = alone(
-        f"{CLIENT}\nresult = check('--', 'sh', '-c', MEANWHILE)",
-        SERVER=server,
-        MEANWHILE=MEANWHILE + status,
+@pytest.mark.parametrize("status, expected", [(0, 1), (4, 4)])
+def test_a_server_that_its_client_starts_while_command_runs(client, status, expected):
+    done = client(
+        "result = check('--', sys.executable, '-c', MEANWHILE)", MEANWHILE=MEANWHILE % status
     )
     assert (done["status"], done["stdout"]) == (expected, "out\n")
     report = done["stderr"].partition("mm-preflight: no longer clear, 1 mm process is alive\n\n")[2]
@@ -200,13 +248,10 @@ def test_a_server_that_its_client_starts_while_command_runs(
     assert all(len(line) <= 80 for line in done["stderr"].splitlines())
 
 
-@linux
-def test_json_says_it_too(alone, server):
+def test_json_says_it_too(client):
     """On stderr, because stdout is COMMAND's; one object, of the look that decided."""
-    done = alone(
-        f"{CLIENT}\nresult = check('--json', '--', 'sh', '-c', MEANWHILE)",
-        SERVER=server,
-        MEANWHILE=MEANWHILE + "0",
+    done = client(
+        "result = check('--json', '--', sys.executable, '-c', MEANWHILE)", MEANWHILE=MEANWHILE % 0
     )
     assert (done["status"], done["stdout"]) == (1, "out\n")
     report = json.loads(done["stderr"])
@@ -214,16 +259,15 @@ def test_json_says_it_too(alone, server):
     assert [row["during_command"] for row in report["processes"]] == [True]
 
 
-@posix
-def test_json_of_a_refusal(start, preflight):
-    start("mm", "shell")
-    report = preflight("--json", "--", "true")
+def test_json_of_a_refusal(start, stand_in, preflight, home):
+    start(stand_in.program("mm"), "shell")
+    report = preflight("--json", "--", *TOUCHES, cwd=home)
     assert (report.status, report.stdout) == (1, "")
     rows = json.loads(report.stderr)["processes"]
     assert rows and all("during_command" not in row for row in rows)
 
 
-@linux
+@not_on_windows("lets no process become another program")
 @pytest.mark.parametrize("options", [[], ["--json"]], ids=["text", "json"])
 def test_what_started_before_command_is_told_apart(alone, options):
     """At the first look it was not memtomem yet, as where uv run was still installing."""
@@ -231,9 +275,9 @@ def test_what_started_before_command_is_told_apart(alone, options):
         """
 subprocess.Popen(['sh', '-c', 'until [ -e go ]; do sleep 0.05; done; exec "$0" web > up', MM])
 time.sleep(0.2)  # the table counts in hundredths of a second
-result = check(*OPTIONS, '--', 'sh', '-c', MEANWHILE)
+result = check(*OPTIONS, '--', sys.executable, '-c', MEANWHILE)
 """,
-        MEANWHILE=MEANWHILE + "0",
+        MEANWHILE=MEANWHILE % 0,
         OPTIONS=options,
     )
     assert done["status"] == 1
@@ -244,63 +288,65 @@ result = check(*OPTIONS, '--', 'sh', '-c', MEANWHILE)
         assert re.search(r"^ {11}started \d+ s ago, before COMMAND ran$", done["stderr"], re.M)
 
 
-@linux
 def test_a_child_that_outlives_command_counts(alone):
-    done = alone("result = check('--', 'sh', '-c', '\"$0\" web > up 2>&1 & ' + UP, MM)", UP=UP)
+    done = alone(
+        """
+start = "import subprocess, sys; up = open('up', 'w'); "
+start += "subprocess.Popen([sys.argv[1], 'web'], stdout=up, stderr=up)"
+result = check('--', sys.executable, '-c', start + UP, MM)
+""",
+        UP=UP,
+    )
     assert done["status"] == 1
     assert "mm web" in done["stderr"] and "while COMMAND ran" in done["stderr"]
 
 
-@linux
-def test_a_server_that_starts_after_the_second_look(alone, server):
+def test_a_server_that_starts_after_the_second_look(client):
     """COMMAND was alone, and that is what is said; the next check names the server."""
-    done = alone(
-        f"""{CLIENT}
-result = [check('--', 'true')]
-subprocess.run(['sh', '-c', 'touch go; ' + UP])
-result += [check('--', 'true')]
-""",
-        SERVER=server,
-        UP=UP,
-    )
+    done = client("""
+nothing = [sys.executable, '-c', '']
+result = [check('--', *nothing)]
+open('go', 'w').close()
+exec(UP)
+result += [check('--', *nothing)]
+""")
     assert [each["status"] for each in done] == [0, 1]
 
 
-@linux
-@pytest.mark.parametrize("status, expected", [("0", 2), ("5", 5)])
+@pytest.mark.parametrize("status, expected", [(0, 2), (5, 5)])
 def test_the_second_look_is_unknown(alone, status, expected):
-    spoil = f"printf x > .memtomem/config.json; exit {status}"
-    done = alone("result = check('--', 'sh', '-c', SPOIL)", SPOIL=spoil)
+    spoil = f"open('.memtomem/config.json', 'w').write('x'); raise SystemExit({status})"
+    done = alone("result = check('--', sys.executable, '-c', SPOIL)", SPOIL=spoil)
     assert done["status"] == expected
     assert "mm-preflight: unknown after COMMAND ran:" in done["stderr"]
 
 
-@linux
-@pytest.mark.parametrize("status, expected", [("0", 0), ("6", 6)])
+@pytest.mark.parametrize("status, expected", [(0, 0), (6, 6)])
 def test_nobody_reads_the_second_report(alone, status, expected):
     """The exit status still answers where stderr was closed meanwhile."""
     done = alone(
         """
 read, write = os.pipe()
-argv = [sys.executable, SCRIPT, '--', 'sh', '-c', 'until [ -e go ]; do sleep 0.05; done; ' + EXIT]
+argv = [sys.executable, SCRIPT, '--', sys.executable, '-c', WAITS]
 run = subprocess.Popen(argv, stderr=write)
 os.close(write)
 assert b'clear' in os.read(read, 65536)
 os.close(read)
-open('go', 'w')
+open('go', 'w').close()
 result = run.wait()
 """,
-        EXIT=f"exit {status}",
+        WAITS=f"import os, time\nwhile not os.path.exists('go'):\n    time.sleep(0.05)\n"
+        f"raise SystemExit({status})",
     )
     assert done == expected
 
 
-@linux
-def test_wait_and_command(alone, server):
+def test_wait_and_command(alone, stand_in):
     waited, status = alone(
         """
 server = spawn(SERVER)
-argv = [sys.executable, SCRIPT, '--wait', '30', '--', 'date', '+%s.%N']
+now = [sys.executable, '-c', 'import time; print(time.time())']
+argv = [sys.executable, SCRIPT, '--wait', '30', '--', *now]
 run = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
 time.sleep(1)
 server.kill()
@@ -308,7 +354,7 @@ server.wait()
 killed = time.time()
 result = [float(run.communicate()[0]) - killed, run.returncode]
 """,
-        SERVER=server,
+        SERVER=stand_in.program("memtomem-server"),
     )
     assert waited >= 2
     assert status == 0
@@ -316,6 +362,7 @@ result = [float(run.communicate()[0]) - killed, run.returncode]
 
 # ---- a terminal ---------------------------------------------------------------------------------
 
+terminal = not_on_windows("has no terminals that a test can make; see Ctrl-C in a console")
 TERMINAL = """
 import fcntl, pty, select, termios
 
@@ -334,9 +381,11 @@ class Terminal:
             assert time.monotonic() < end, (words, self.text)
             if select.select([self.main], [], [], 0.1)[0]:
                 try:
-                    self.text += os.read(self.main, 65536).decode().replace('\\r', '')
-                except OSError:  # who had the terminal has ended
-                    assert words in self.text[self.read:], (words, self.text)
+                    data = os.read(self.main, 65536)
+                except OSError:  # who had the terminal has ended; macOS says so by no data
+                    data = b''
+                self.text += data.decode().replace('\\r', '')
+                assert data or words in self.text[self.read:], (words, self.text)
         self.read = self.text.index(words, self.read) + len(words)
 
     def types(self, text):
@@ -362,7 +411,7 @@ t.shows('listening')
 ENDS = "\nt.shows('still clear')\nresult = [t.run.wait(), t.text]"
 
 
-@linux
+@terminal
 @pytest.mark.parametrize("key, name", [("\x03", "SIGINT"), ("\x1c", "SIGQUIT")])
 def test_ctrl_c_is_for_command_which_may_go_on(alone, key, name):
     status, text = alone(f"{LISTENS}\nt.types(KEY){ENDS}", KEY=key)
@@ -371,7 +420,7 @@ def test_ctrl_c_is_for_command_which_may_go_on(alone, key, name):
     assert "Traceback" not in text
 
 
-@linux
+@terminal
 @pytest.mark.parametrize("key, number", [("\x03", 2), ("\x1c", 3)])
 def test_ctrl_c_ends_command_and_the_second_look_comes(alone, key, number):
     status, text = alone(
@@ -383,14 +432,14 @@ def test_ctrl_c_ends_command_and_the_second_look_comes(alone, key, number):
     assert "Traceback" not in text
 
 
-@linux
+@terminal
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
 def test_who_ends_the_check_means_command(alone, name):
     status, text = alone(f"{LISTENS}\nt.run.send_signal(getattr(signal, NAME)){ENDS}", NAME=name)
     assert (status, f"heard {name}\n" in text) == (7, True)
 
 
-@linux
+@terminal
 def test_ctrl_c_at_the_first_look_starts_nothing(alone):
     status, text = alone(
         f"""{TERMINAL}
@@ -405,7 +454,7 @@ result = [t.run.wait(), t.text + str(os.path.exists('started'))]
     assert text.endswith("False") and "Traceback" not in text
 
 
-@linux
+@terminal
 def test_ctrl_z_and_fg(alone):
     text = alone(
         f"""{TERMINAL}
@@ -432,7 +481,7 @@ result = t.text
     assert "Traceback" not in text
 
 
-@linux
+@terminal
 def test_the_terminal_is_that_of_command(alone):
     status, text = alone(
         f"{TERMINAL}\nt = Terminal(sys.executable, SCRIPT, '--', 'sh', '-c', "
@@ -442,13 +491,68 @@ def test_the_terminal_is_that_of_command(alone):
     assert all(f"{fd} is a terminal\n" in text for fd in range(3))
 
 
-@linux
+@terminal
 def test_no_terminal(alone):
     done = alone(
         "apart = {'stdin': subprocess.DEVNULL, 'start_new_session': True}\n"
         "result = check('--', 'sh', '-c', 'cat; exit 5', **apart)"
     )
     assert (done["status"], done["stdout"]) == (5, "")
+
+
+# ---- Ctrl-C, which a console of Windows has as a terminal does ---------------------------------
+
+
+@pytest.fixture
+def foreground(home, stand_in):
+    """Start a check that sees its own processes alone, and hears Ctrl-C; it is ended at the end."""
+    with marked() as mark:
+
+        def foreground(*options):
+            pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+            argv = [sys.executable, family.__file__, *options]
+            return start_in_foreground(argv, env=foreground.env, cwd=home, **pipes)
+
+        foreground.env = environment(stand_in, home) | {family.MARK: mark}
+        yield foreground
+
+
+WAITS = f"import time; open('up', 'w').close(); time.sleep({SECONDS})"
+GOES_ON = f"""
+try:
+    {WAITS}
+except KeyboardInterrupt:
+    time.sleep(0.3)
+    print('heard', flush=True)
+    raise SystemExit(7)
+"""
+ENDED = 0xC000013A if WINDOWS else 130  # STATUS_CONTROL_C_EXIT
+
+
+@pytest.mark.parametrize(
+    "code, expected", [(GOES_ON, (7, "heard\n")), (WAITS, (ENDED, ""))], ids=["goes on", "ends"]
+)
+def test_ctrl_c_in_the_foreground_is_for_command(foreground, home, code, expected):
+    run = foreground("--", sys.executable, "-c", code)
+    until((home / "up").exists, "COMMAND")
+    press_ctrl_c(run)
+    out, err = run.communicate(timeout=SECONDS)
+    assert (run.returncode, out) == expected
+    assert [line.split(",")[0] for line in err.splitlines() if line.startswith("mm-preflight")] == [
+        "mm-preflight: clear",
+        "mm-preflight: still clear",
+    ]
+
+
+def test_ctrl_c_in_the_foreground_ends_a_wait(foreground, start, stand_in):
+    """With nothing said."""
+    start(stand_in.program("mm"), "init", env=foreground.env)
+    run = foreground("--wait", "60", "--", *TOUCHES)
+    with pytest.raises(subprocess.TimeoutExpired):
+        run.wait(4 if WINDOWS else 1)
+    press_ctrl_c(run)
+    out, err = run.communicate(timeout=SECONDS)
+    assert (run.returncode, out, err) == (130, "", "")
 
 
 # ---- from Python, and on every platform ---------------------------------------------------------
@@ -498,20 +602,21 @@ def test_main_in_a_thread(monkeypatch):
     assert statuses == [3]
 
 
-@posix
 def test_a_signal_before_command_is_there_is_not_lost(monkeypatch):
     """Ctrl-C, heard when nothing was started yet, ends COMMAND at once."""
     popen = subprocess.Popen
 
     def late(*args, **options):
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         return popen(*args, **options)
 
     monkeypatch.setattr(subprocess, "Popen", late)
-    assert command.run(["sleep", "60"])[0] == 128 + signal.SIGINT
+    code = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_DFL); time.sleep(60)"
+    # Windows can but end it, and gives that status 1.
+    ended = 1 if WINDOWS else 128 + signal.SIGINT
+    assert command.run([sys.executable, "-c", code])[0] == ended
 
 
-@posix
 def test_a_command_that_is_not_ours_to_signal(monkeypatch):
     """sudo is root's: what cannot be handed on is dropped, and COMMAND waited for."""
 
@@ -525,8 +630,11 @@ def test_a_command_that_is_not_ours_to_signal(monkeypatch):
             self.sent += 1
             raise PermissionError
 
+        def terminate(self):
+            self.send_signal(signal.SIGTERM)
+
         def wait(self):
-            os.kill(os.getpid(), signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
             until(lambda: self.sent, "the signal")
             return 4
 

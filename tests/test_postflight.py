@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import base64
 import contextlib
 import hashlib
 import http.server
@@ -13,7 +14,6 @@ import os
 import random
 import re
 import shutil
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -26,7 +26,17 @@ from types import SimpleNamespace
 
 import pytest
 from real import VERSION, apart, given, isolated
-from support import ROOT, SECONDS, linux, posix, until
+from support import (
+    ROOT,
+    SECONDS,
+    WINDOWS,
+    is_wine,
+    linux,
+    not_on_windows,
+    press_ctrl_c,
+    start_in_foreground,
+    until,
+)
 
 sys.path.insert(0, str(ROOT / "scripts"))
 import mm_postflight
@@ -84,6 +94,7 @@ class Home:
         shutil.copy(SCRIPT, self.script)
         self.notes, self.database = folder / "notes", folder / ".memtomem" / "memtomem.db"
         self.env = apart(memtomem, folder) | {"NO_PROXY": "127.0.0.1", "COLUMNS": "80"}
+        self.env["PYTHONIOENCODING"] = "utf-8"  # as a terminal has it, also on Windows
 
     def configure(self, **embedding: object) -> None:
         about = {
@@ -127,7 +138,7 @@ class Home:
         command = [*before, sys.executable, str(self.script), *argv]
         held = self.digest() if self.database.is_file() else ""
         options = {"env": self.env, "stdin": subprocess.DEVNULL, "timeout": 100} | options
-        done = subprocess.run(command, capture_output=True, text=True, **options)
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", **options)
         assert (self.digest() if self.database.is_file() else "") == held
         assert HARMLESS.fullmatch(done.stdout + done.stderr)
         return done.returncode, done.stdout, done.stderr
@@ -194,6 +205,11 @@ def mixed(indexed, tmp_path, embedder) -> Home:
     return indexed(mixed=True).copy(tmp_path / "home")
 
 
+def as_on_unix(text: str, folder: Path) -> str:
+    """A report as it reads where paths have slashes, and a shell takes ~ for the home folder."""
+    return text.replace(f" {folder}{os.sep}", f" ~{os.sep}").replace(os.sep, "/")
+
+
 def put(home: Home, name: str, vector) -> None:
     """Have the database hold this vector for the note `name`."""
     sql = """SELECT chunk_id, chunk_offset, vectors FROM chunks JOIN chunks_vec_rowids r
@@ -235,9 +251,9 @@ def test_mixed_by_file(indexed, version, options):
 def test_what_it_advises_mends_it(mixed):
     status, out, _ = mixed.postflight()
     assert status == 1
-    (line,) = re.findall(r"^  (mm index .*)$", out, re.MULTILINE)
-    assert line == "mm index --force ~/notes/new"
-    subprocess.run(line, shell=True, env=mixed.env, check=True, capture_output=True)
+    folder = mixed.notes / "new" if WINDOWS else "~/notes/new"
+    assert re.findall(r"^  (mm index .*)$", out, re.MULTILINE) == [f"mm index --force {folder}"]
+    follow(mixed, out)
     status, out, err = mixed.postflight("--all")
     assert (status, err) == (0, "")
     assert out == "mm-postflight: one model, all 16 vectors are what ollama/beta gives\n"
@@ -248,7 +264,7 @@ def test_the_report(mixed):
     assert (status, err) == (1, "")
     now = time.strftime("today %H:")
     rows = "".join(f"  ~/notes/new/n{n:02}.md{'':28}1 of 1   {now}MM\n" for n in range(6))
-    assert re.sub(r"(today \d\d:)\d\d", r"\1MM", out) == (
+    assert re.sub(r"(today \d\d:)\d\d", r"\1MM", as_on_unix(out, mixed.folder)) == (
         "mm-postflight: mixed, 6 of 16 vectors are not what ollama/beta gives\n\n"
         f"  FILE{'':42}CHUNKS   WRITTEN\n{rows}\n"
         "Mend them (stop every mm process first: mm-preflight):\n"
@@ -378,7 +394,7 @@ EDGES = {
             home.query(
                 """INSERT INTO chunks (id, content, content_hash, source_file, namespace,
                 created_at, updated_at) SELECT 'x', 'x', 'x', source_file, 'work', '', ''
-                FROM chunks WHERE source_file LIKE '%old/n03.md'"""
+                FROM chunks WHERE source_file LIKE '%old_n03.md'"""
             ),
         ),
         1,
@@ -443,7 +459,7 @@ def test_one_text_that_the_embedder_does_not_take(clean, embedder):
 
 
 def test_between_the_thresholds_is_said_apart(clean):
-    ((text,),) = clean.query("SELECT content FROM chunks WHERE source_file LIKE '%old/n03.md'")
+    ((text,),) = clean.query("SELECT content FROM chunks WHERE source_file LIKE '%old_n03.md'")
     own = reproduce_mix.embed("beta", f"About n03\n\n{text}", DIMENSION)
     noise = reproduce_mix.embed("beta", "noise", DIMENSION)
     near = [a + 0.4 * b for a, b in zip(own, noise, strict=True)]
@@ -454,7 +470,7 @@ def test_between_the_thresholds_is_said_apart(clean):
 
 
 def test_text_of_older_releases(clean):
-    ((text,),) = clean.query("SELECT content FROM chunks WHERE source_file LIKE '%old/n03.md'")
+    ((text,),) = clean.query("SELECT content FROM chunks WHERE source_file LIKE '%old_n03.md'")
     put(clean, "old/n03.md", reproduce_mix.embed("beta", text, DIMENSION))
     answer = clean.ask()
     assert (answer["exit"], answer["older_text"], answer["texts_sent"]) == (0, 1, 17)
@@ -462,9 +478,9 @@ def test_text_of_older_releases(clean):
 
 def test_a_context_that_is_filled_takes_the_place_of_the_headings(clean):
     clean.query(
-        "UPDATE chunks SET retrieval_context = 'in short' WHERE source_file LIKE '%old/n03.md'"
+        "UPDATE chunks SET retrieval_context = 'in short' WHERE source_file LIKE '%old_n03.md'"
     )
-    ((text,),) = clean.query("SELECT content FROM chunks WHERE source_file LIKE '%old/n03.md'")
+    ((text,),) = clean.query("SELECT content FROM chunks WHERE source_file LIKE '%old_n03.md'")
     put(clean, "old/n03.md", reproduce_mix.embed("beta", f"in short\n\n{text}", DIMENSION))
     answer = clean.ask()
     assert (answer["exit"], answer["older_text"], answer["texts_sent"]) == (0, 0, 16)
@@ -486,7 +502,7 @@ def held(home: Home, how: str):
     """
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen([sys.executable, "-c", code], **pipes) as process:
-        assert process.stdout.readline() == b"held\n"
+        assert process.stdout.readline().strip() == b"held"
         yield
         process.stdin.close()
 
@@ -551,12 +567,9 @@ def test_the_mm_preflight_of_this_project(clean):
 
 def started(home: Home, *argv: str, **options) -> subprocess.Popen:
     command = [sys.executable, str(home.script), *argv]
-    # Ctrl-C is ignored by what a shell started in the background, and by all that this starts.
-    options["preexec_fn"] = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
-    return subprocess.Popen(command, env=home.env, text=True, **options)
+    return start_in_foreground(command, env=home.env, text=True, **options)
 
 
-@posix
 def test_ctrl_c(clean, embedder):
     """With what was found until then."""
     put(clean, "old/n00.md", ANOTHER)
@@ -569,17 +582,17 @@ def test_ctrl_c(clean, embedder):
 
     embedder.answer, before = answer, clean.digest()
     text = clean.script.read_text(encoding="utf-8")
-    clean.script.write_text(text.replace("BATCH = 32", "BATCH = 6"))
+    clean.script.write_text(text.replace("BATCH = 32", "BATCH = 6"), encoding="utf-8")
     process = started(clean, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     until(lambda: len(asked) == 3, "the second batch, behind a second try of what it found")
-    process.send_signal(signal.SIGINT)
+    press_ctrl_c(process)
     out, err = process.communicate(timeout=SECONDS)
     assert (process.returncode, clean.digest(), err) == (130, before, "")
     assert out.startswith("mm-postflight: mixed, 1 of 6 vectors checked are not what ollama/beta")
     assert "It did not come to its end: stopped by Ctrl-C." in out
 
 
-@posix
+@not_on_windows("has no terminals that a test can make")
 def test_on_a_terminal_it_shows_how_far_it_is(clean, embedder):
     embedder.answer = lambda model, texts: (time.sleep(0.2), give(model, texts))[1]
     clean.write([f"many/n{n:02}.md" for n in range(60)])
@@ -661,7 +674,7 @@ def test_what_stays_on_this_machine_needs_no_question(provider, url, monkeypatch
         run.consent(16)
 
 
-@posix
+@not_on_windows("has no terminals that a test can make")
 @pytest.mark.parametrize("typed", ["n\n", "\n", "y\n"], ids=["no", "Enter", "yes"])
 def test_the_question(clean, embedder, typed):
     port = embedder.url.rpartition(":")[2]
@@ -682,47 +695,71 @@ def test_yes(clean, embedder):
 
 
 HOSTILE = {
-    "control": "a\x1b[2J\x1b]0;owned\x07\r\nb\x00c.md".replace("\x00", "\x01"),
+    "control": "a\x1b[2J\x1b]0;owned\x07\r\nb\x01c.md",
     "bidi": "a\u202egpj.\u2066exe\u2069.md",
     "long": "x" * 4000 + ".md",
     "wide": "한국어 메모 " * 12 + ".md",
-    "quotes": "a'b\"c $(id) `id`; rm -rf ~ #.md",
     "dash": "--force.md",
-    "surrogate": "a\udc80.md".encode("utf-8", "replace").decode(),
 }
+HOSTILE |= {
+    # Names that a Windows file may have; then those that cmd and PowerShell do not take alike.
+    "signs": "R&D (1), it's 100 %; #^!@{}.md",
+    "umlauts": "Zoë.md",
+    "dollar": "$HOME.md",
+    "grave": "a`n.md",
+    "percent": "%PATH%.md",
+    "curly quotes": "a“b”.md",
+} if WINDOWS else {
+    "quotes": "a'b\"c $(id) `id`; rm -rf ~ #.md",
+    "surrogate": "a\udc80.md".encode("utf-8", "replace").decode(),
+}  # fmt: skip
+NOT_SHOWN = {"control", "bidi", "long", "dollar", "grave", "percent", "curly quotes"}
 
 
-@posix
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_file_names(clean, name):
     path = clean.notes / HOSTILE[name]
-    if name != "long":
+    with contextlib.suppress(OSError):  # no file can have that name
         path.write_text("x")
     put(clean, "old/n03.md", ANOTHER)
     old = str(clean.notes / "old/n03.md")
     clean.query("UPDATE chunks SET source_file = ? WHERE source_file = ?", str(path), old)
     status, out, _ = clean.postflight()
     assert status == 1
-    printable = name not in ("control", "bidi", "long")
     for line in out.splitlines():
         wide = sum(1 + (unicodedata.east_asian_width(c) in "WF") for c in line)
         assert wide <= 80 or line.startswith("  mm index")
     lines = [line for line in out.splitlines() if line.startswith("  mm index")]
-    assert len(lines) == printable
-    if printable:  # a shell takes it for that one file
-        echo = lines[0].replace("mm index --force", "printf %s", 1)
-        done = subprocess.run(["sh", "-c", echo], env=clean.env, capture_output=True, text=True)
-        assert done.stdout == str(path)
+    assert len(lines) == (name not in NOT_SHOWN)
+    for line in lines:  # each shell takes it for that one file
+        assert pasted(clean, line.strip()) == {ascii(["index", "--force", str(path)])}
     answer = clean.ask()
     assert answer["files"][0]["path"] == str(path)
-    assert answer["mend"] == ([["mm", "index", "--force", str(path)]] if name != "long" else [])
+    there = os.path.isfile(path)
+    assert answer["mend"] == ([["mm", "index", "--force", str(path)]] if there else [])
+    assert ("see --json" in out) == (there and name in NOT_SHOWN)
+
+
+def pasted(home: Home, line: str) -> set[str]:
+    """What a program in place of mm is given if this line is pasted, by each shell there is."""
+    show = home.folder / "show.py"
+    show.write_text("import sys; print(ascii(sys.argv[1:]))")
+    line = line.replace("mm ", f'"{sys.executable}" "{show}" ', 1)
+    given = {"env": home.env, "capture_output": True, "text": True, "check": True}
+    said = {subprocess.run(line, shell=True, **given).stdout.strip()}
+    for name in ("powershell", "pwsh") if WINDOWS and not is_wine() else ():
+        if program := shutil.which(name):
+            encoded = base64.b64encode(f"& {line}".encode("utf-16-le")).decode()
+            argv = [program, "-NoProfile", "-EncodedCommand", encoded]
+            said.add(subprocess.run(argv, **given).stdout.strip())
+    return said
 
 
 # --- Which Python ---------------------------------------------------------------------------------
 
 LAUNCHER = b"MZ" + bytes(range(256)) * 40
 PYTHON = "/opt/mem/bin/python3.12"
-WINDOWS = "C:\\Users\\Zoë Müller\\uv\\tools\\memtomem\\Scripts\\python.exe"
+ON_WINDOWS = "C:\\Users\\Zoë Müller\\uv\\tools\\memtomem\\Scripts\\python.exe"
 SCRIPTS = {
     "pip": (f"#!{PYTHON}\n# -*- coding: utf-8 -*-\nimport re\n", PYTHON),
     "pip, long": (f"#!/bin/sh\n'''exec' \"{PYTHON}\" \"$0\" \"$@\"\n' '''\nimport re\n", PYTHON),
@@ -738,13 +775,13 @@ SCRIPTS = {
         "BESIDE",
     ),
     "windows, pip": (
-        LAUNCHER + f"#!{WINDOWS}\r\nPK\x03\x04".encode() + b"import re",
-        WINDOWS,
+        LAUNCHER + f"#!{ON_WINDOWS}\r\nPK\x03\x04".encode() + b"import re",
+        ON_WINDOWS,
     ),
-    "windows, pip, blanks": (LAUNCHER + f'#!"{WINDOWS}"\r\nPK\x03\x04'.encode(), WINDOWS),
+    "windows, pip, blanks": (LAUNCHER + f'#!"{ON_WINDOWS}"\r\nPK\x03\x04'.encode(), ON_WINDOWS),
     "windows, uv": (
-        LAUNCHER + b"\x01\0\0\0" + WINDOWS.encode() + b"\0\0PK\x03\x04#!x\n\x00PADDINGX",
-        WINDOWS,
+        LAUNCHER + b"\x01\0\0\0" + ON_WINDOWS.encode() + b"\0\0PK\x03\x04#!x\n\x00PADDINGX",
+        ON_WINDOWS,
     ),
     "midnight commander": (b"\x7fELF" + bytes(range(256)) * 9, None),
     "a shell script": ("#!/bin/sh\necho hello\n", None),
@@ -754,7 +791,6 @@ SCRIPTS = {
 }
 
 
-@posix
 @pytest.mark.parametrize("kind", SCRIPTS)
 def test_find_python(kind, tmp_path, monkeypatch):
     text, wanted = SCRIPTS[kind]
@@ -762,8 +798,9 @@ def test_find_python(kind, tmp_path, monkeypatch):
     mm.parent.mkdir()
     mm.write_bytes(text if isinstance(text, bytes) else text.encode())
     mm.chmod(0o755)
-    link = tmp_path / "link"
-    link.symlink_to(mm)
+    link = mm if WINDOWS else tmp_path / "link"  # there, not every user may make one
+    if not WINDOWS:
+        link.symlink_to(mm)
     if wanted == "BESIDE":
         wanted = str(mm.with_name("python"))
     there = {wanted, str(mm), str(link), "/bin/sh", "/usr/bin/bash"}
@@ -791,11 +828,11 @@ def test_no_mm(clean):
     ]
 
 
-@posix
 def test_an_mm_that_is_no_memtomem(clean, tmp_path):
-    (tmp_path / "mm").write_text(f"#!{sys.executable}\nprint('hello')\n")
-    (tmp_path / "mm").chmod(0o755)
-    answer = clean.ask("--mm", str(tmp_path / "mm"))
+    mm = tmp_path / ("mm.exe" if WINDOWS else "mm")
+    mm.write_bytes(LAUNCHER * WINDOWS + f"#!{sys.executable}\nprint('hello')\n".encode())
+    mm.chmod(0o755)
+    answer = clean.ask("--mm", str(mm))
     assert (answer["exit"], answer["verdict"]) == (2, "unknown")
     assert "No module named 'memtomem'" in answer["reason"]
 
@@ -1002,7 +1039,6 @@ def follow(home: Home, out: str) -> None:
         subprocess.run(line, shell=True, env=home.env, check=True, capture_output=True)
 
 
-@posix
 @pytest.mark.parametrize("version", [VERSION, "0.4.0"])
 def test_what_a_live_mm_web_mixed_is_found_and_mended(version, tmp_path):
     """The steps of reproduce_mix.py up to the mixture; then nothing but what mm-postflight says."""
@@ -1044,7 +1080,6 @@ def test_what_a_live_mm_web_mixed_is_found_and_mended(version, tmp_path):
         assert sum(lab.found_by_meaning(60)) == 60
 
 
-@posix
 @pytest.mark.parametrize("version", [VERSION, "0.4.0"])
 def test_what_it_advises_keeps_namespaces(indexed, version, tmp_path, embedder):
     """Also where `mm index --force` alone moves them to `default`."""
@@ -1112,14 +1147,16 @@ def test_the_report_on_the_page_is_one_of_its_own(tmp_path, monkeypatch):
     run.vectors, run.others = vectors, vectors[30:]
     run.kinds = dict.fromkeys(vectors, "ours") | dict.fromkeys(run.others, "others")
     run.told["model"] = "ollama/beta"
-    monkeypatch.setattr(run, "mend", lambda: [["mm", "index", "--force", f"{tmp_path}/notes"]])
+    mend = ["mm", "index", "--force", str(tmp_path / "notes")]
+    monkeypatch.setattr(run, "mend", lambda: [mend])
     run.db = sqlite3.connect(":memory:")
     run.db.execute("CREATE TABLE chunks (source_file, namespace)")
     for folder in {Path(vector.file).parent for vector in vectors}:
         folder.mkdir()
     for vector in vectors:
         Path(vector.file).touch()
-    told = re.sub(r"today \d\d:\d\d", "today 09:31", report(run.answer()))
+    told = as_on_unix(report(run.answer()), tmp_path)
+    told = re.sub(r"today \d\d:\d\d", "today 09:31", told)
     page = PAGE.read_text(encoding="utf-8")
     assert f"```text\n{told}\n```" in page
 

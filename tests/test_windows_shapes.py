@@ -3,14 +3,11 @@
 Each test here runs on Windows alone. It also runs under Wine, by .ci/windows-under-wine.
 """
 
-import contextlib
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -241,28 +238,6 @@ def test_console_of_any_code_page(start, stand_in, home, preflight, encoding):
         assert "Traceback" not in report.stderr
 
 
-def test_ctrl_break_ends_a_wait(start, stand_in, home):
-    """Ctrl-C reaches a whole console, so the test sends its twin: no verdict, and no traceback."""
-    start(stand_in.program("mm"), "init")
-    waiting = subprocess.Popen(
-        [sys.executable, SCRIPT, "--wait", "60"],
-        env=environment(stand_in, home),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        creationflags=subprocess.CREATE_NEW_PROCESS_GROUP,
-    )
-    time.sleep(2)
-    with contextlib.suppress(OSError):
-        waiting.send_signal(signal.CTRL_BREAK_EVENT)
-    try:
-        out, err = waiting.communicate(timeout=20)
-    except subprocess.TimeoutExpired:
-        reap([waiting], [])
-        pytest.skip("no console here to send Ctrl-Break by, as under Wine")
-    assert waiting.returncode not in (0, 1, 2)
-    assert b"Traceback" not in out + err
-
-
 def test_ctrl_c(stand_in, home):
     """As the console's handler raises it in the main thread, in the middle of a look."""
     code = (
@@ -307,22 +282,6 @@ def test_programs_of_the_check(preflight):
 # ---- mm-preflight -- COMMAND --------------------------------------------------------------------
 
 TOUCHES = "open('started', 'w').close()"
-
-
-@pytest.mark.parametrize("status", [0, 3, 255])
-def test_exit_status_is_that_of_command(only, in_process, status):
-    only()
-    report = in_process("--", sys.executable, "-c", f"print('out'); raise SystemExit({status})")
-    assert (report.status, report.stdout.split()) == (status, ["out"])
-    assert report.stderr.count("mm-preflight: ") == 2
-
-
-def test_command_is_not_started_unless_it_is_clear(start, stand_in, preflight, home):
-    pid = start(stand_in.program("mm"), "shell")
-    report = preflight("--", sys.executable, "-c", TOUCHES, cwd=home)
-    assert (report.status, report.stdout) == (1, "")
-    assert str(pid) in report.stderr
-    assert not (home / "started").exists()
 
 
 def test_command_is_found_as_windows_finds_it(only, in_process, stand_in, home, monkeypatch):

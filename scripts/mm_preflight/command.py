@@ -87,7 +87,8 @@ def run(argv: list[str]) -> tuple[int, float]:
 
 def _send(child: subprocess.Popen[bytes], number: int) -> None:
     with suppress(PermissionError):  # sudo is root's
-        child.send_signal(number)
+        # To one process, Windows has nothing to send; it can be ended.
+        child.terminate() if os.name == "nt" else child.send_signal(number)
 
 
 def _install(handler: Callable[[int, object], None]) -> list[Callable[[], object]]:
