@@ -73,6 +73,7 @@ HEAD = f"""  vectors by model  database found by meaning
 # Seconds. The smallest command takes 3 on a slow machine, the watcher waits for 1.5 of silence.
 COMMAND_LIMIT, START_LIMIT, WATCHER_LIMIT, TOTAL_LIMIT = 120.0, 60.0, 30.0, 900.0
 BEGAN = time.monotonic()
+REMOVE = "import shutil, sys, time; time.sleep(5); shutil.rmtree(sys.argv[1], True)"
 # All that a child gets of your environment: no MEMTOMEM_*, no key, token, proxy or XDG folder.
 KEPT = re.compile(
     r"PATH|LANG|LC_\w+|TZ|PYTHONPATH|PYTHONUSERBASE|PYENV_\w+|(DY)?LD_\w*LIBRARY_PATH"
@@ -112,8 +113,7 @@ class Ollama(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(json.dumps({"embeddings": [list(each) for each in vectors]}).encode())
 
-    def log_message(self, *_: object) -> None:
-        pass
+    def log_message(self, *_: object) -> None: ...
 
 
 @contextlib.contextmanager
@@ -304,12 +304,11 @@ class Lab(contextlib.ExitStack):
 
     def measure(self, step: str, label: str) -> None:
         """Add a row to the report, and print it as a line of 80 columns."""
-        made, model = self.makers()
+        who, model = self.makers()
         found = self.found_by_meaning(len(list(self.memories.glob("note-*.md"))))
         first, late = sum(found[: self.half]), sum(found[self.half :])
-        row: Json = {"step": step, "label": label}
-        row |= {"alpha": made.count(OLD), "beta": made.count(NEW), "missing": made.count(None)}
-        row |= {"database_model": model, "found_first": first}
+        row: Json = {"step": step, "label": label, "alpha": who.count(OLD), "beta": who.count(NEW)}
+        row |= {"missing": who.count(None), "database_model": model, "found_first": first}
         self.rows.append(row | {"found_second": late if len(found) > self.half else None})
         counts = "{label:<35}{alpha:>6}{beta:>6}{missing:>6}  {database_model:<8}".format(**row)
         of = f"{late}/{len(found) - self.half}" if len(found) > self.half else "-"
@@ -406,10 +405,8 @@ def judge(report: Json, refusal: str) -> tuple[str, str]:
 def reproduce(options: argparse.Namespace, folder: Path, report: Json) -> str:
     """Both halves of the proof, each in a home of its own; fills the report as it goes."""
     if not (program := shutil.which(options.mm)):
-        raise CannotTell(
-            f"memtomem is missing: there is no program {options.mm!r}\n"
-            'Install it: uv tool install "memtomem[web]", or give its mm with --mm PATH.'
-        )
+        remedy = 'Install it: uv tool install "memtomem[web]", or give its mm with --mm PATH.'
+        raise CannotTell(f"memtomem is missing: there is no program {options.mm!r}\n{remedy}")
     preflight, notes = find_preflight(options.preflight), make_notes(options.notes, options.seed)
     with embedding_server() as server:
         with Lab(mm := os.path.abspath(program), folder / "without", notes, server) as lab:
@@ -441,6 +438,8 @@ def work(options: argparse.Namespace, folder: Path) -> int:
         report["verdict"], report["reason"] = judge(report, refusal)
     except CannotTell as error:
         report["reason"] = str(error)
+    except KeyboardInterrupt:  # a console of Windows tells this process, too
+        return 130
     except Exception as error:  # whatever it is, it is no verdict
         report["reason"] = f"internal error, please report it: {error!r}"
     report["seconds"] = round(time.monotonic() - BEGAN, 1)
@@ -455,10 +454,11 @@ def work(options: argparse.Namespace, folder: Path) -> int:
 def end_with_parent(folder: Path) -> None:
     """Nobody writes to stdin: it ends when the process ends that started this one, however."""
     sys.stdin.read()
+    if os.name == "nt":  # where nothing is removed that is in use: by one that outlives the rest
+        subprocess.run(["cmd", "/c", "start", "/b", sys.executable, "-c", REMOVE, str(folder)])
+        subprocess.run(["taskkill", "/F", "/T", "/PID", str(os.getpid())], capture_output=True)
     while folder.exists():  # again, as long as `mm web` writes
         shutil.rmtree(folder, ignore_errors=True)
-    if os.name == "nt":
-        subprocess.run(["taskkill", "/F", "/T", "/PID", str(os.getpid())], capture_output=True)
     os.killpg(0, signal.SIGKILL)
 
 
@@ -489,11 +489,10 @@ def main() -> int:
             shutil.rmtree(folder, ignore_errors=True)
         return status
     command = [sys.executable, *sys.argv, "--worker"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as worker:
-        try:
-            return worker.wait() if worker.wait() >= 0 else EXIT["unknown"]
-        except KeyboardInterrupt:
-            return 130
+    apart: Json = {"stdin": subprocess.PIPE, "start_new_session": True}
+    with subprocess.Popen(command, **apart) as worker, contextlib.suppress(KeyboardInterrupt):
+        return worker.wait() if worker.wait() >= 0 else EXIT["unknown"]
+    return 130
 
 
 if __name__ == "__main__":

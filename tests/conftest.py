@@ -37,6 +37,7 @@ from support import (
     WINDOWS,
     Environment,
     environment,
+    is_wine,
     until,
     write_script,
     write_wheel,
@@ -264,12 +265,16 @@ def preflight(home, stand_in, platform):
 
     def preflight(*options, python=sys.executable, script=None, env=None, **settings) -> Report:
         script = script or PROGRAMS[platform]
-        done = subprocess.run(
-            [python, script, *options],
-            env=environment(stand_in, home) | (env or {}),
-            capture_output=True,
-            **{"timeout": 60, **settings},
-        )
+        # Wine takes up to 0.1 s for the memory of one Python; where many work, 8 s are too few.
+        for _ in range(4 if is_wine() else 1):
+            done = subprocess.run(
+                [python, script, *options],
+                env=environment(stand_in, home) | (env or {}),
+                capture_output=True,
+                **{"timeout": 60, **settings},
+            )
+            if b"could not be read in 8 s" not in done.stdout + done.stderr:
+                break
         streams = (each.decode("utf-8", "surrogateescape") for each in (done.stdout, done.stderr))
         return Report(done.returncode, *(each.replace(os.linesep, "\n") for each in streams))
 

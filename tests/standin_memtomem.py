@@ -15,6 +15,7 @@ import http.server
 import json
 import os
 import signal
+import socket
 import sqlite3
 import struct
 import subprocess
@@ -136,11 +137,19 @@ def web(behaviour, port):
         def log_message(self, *_):
             pass
 
-    signal.signal(signal.SIGINT, lambda *_: (ALIVE.unlink(missing_ok=True), os._exit(0)))
+    signal.signal(signal.SIGINT, lambda *_: os._exit(0))
     with http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler) as server:
-        ALIVE.touch()
+        ALIVE.write_text(str(port))
         threading.Thread(target=watch, daemon=True).start()
         server.serve_forever()
+
+
+def web_is_alive():
+    try:
+        socket.create_connection(("127.0.0.1", int(ALIVE.read_text())), 1).close()
+    except OSError:
+        return False
+    return True
 
 
 def main(behaviour):
@@ -148,14 +157,16 @@ def main(behaviour):
         case ["--version"]:
             print("Midnight Commander 4.8" if behaviour == "foreign" else "memtomem 9.9.9")
         case ["index", *_] if behaviour == "stuck":
-            code = "import time; time.sleep(300)"
-            grandchild = subprocess.Popen([sys.executable, "-c", code])
+            code = "import time; print(flush=True); time.sleep(300)"
+            argv = [sys.executable, "-c", code]
+            grandchild = subprocess.Popen(argv, stdout=subprocess.PIPE)
+            grandchild.stdout.readline()  # it is there, and hears Ctrl-C, too
             (HOME.parent / "pids").write_text(f"{os.getpid()} {grandchild.pid}")
             time.sleep(300)
         case ["index", *rest]:
             index(force="--force" in rest)
         case ["embedding-reset", "--mode", "apply-current"]:
-            if behaviour == "guards" and ALIVE.exists():
+            if behaviour == "guards" and web_is_alive():
                 sys.exit("Error: mm web is running")
             if input("Continue? [y/N]: ") != "y":
                 sys.exit("Aborted!")

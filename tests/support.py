@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.resources
+import io
 import os
 import signal
 import socket
@@ -22,7 +24,6 @@ PORTABLE = Path(__file__).parent / "portable.py"
 STAND_IN = Path(__file__).parent / "stand_in"
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's /proc and its tools")
 WINDOWS = os.name == "nt"
-posix = pytest.mark.skipif(WINDOWS, reason="on Windows pip writes .exe launchers")
 
 
 def is_wine() -> bool:
@@ -125,6 +126,21 @@ def write_script(path: Path, interpreter: str, target: str) -> None:
         f"    sys.exit({function}())\n"
     )
     path.chmod(0o755)
+
+
+def write_program(folder: Path, name: str, text: str) -> str:
+    """A program of this Python's, as pip writes it: on Windows a launcher with the text inside."""
+    path = folder / (f"{name}.exe" if WINDOWS else name)
+    path.write_text(f"#!{sys.executable}\n{text}", encoding="utf-8")
+    if WINDOWS:
+        launcher = importlib.resources.files("pip._vendor.distlib") / "t64.exe"
+        inside = io.BytesIO()
+        with zipfile.ZipFile(inside, "w") as script:
+            script.writestr("__main__.py", text)
+        head = f"#!{sys.executable}\r\n".encode()
+        path.write_bytes(launcher.read_bytes() + head + inside.getvalue())
+    path.chmod(0o755)
+    return str(path)
 
 
 def write_wheel(path: Path, package: Path) -> None:

@@ -156,7 +156,7 @@ def test_code_that_is_slow_to_search(start, stand_in, preflight, name):
     assert time.monotonic() - begin < LIMIT
 
 
-@linux
+@not_on_windows("has no sh")
 def test_shell_script_that_is_slow_to_search(start, stand_in, preflight, home):
     """Above a process that counts, a shell's script is looked into for a loop."""
     server = stand_in.program("memtomem-server")

@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from mm_preflight.advice import Case, origin, stop
 from mm_preflight.linux import stop_command_of
 from mm_preflight.records import Ancestor, Command
 from real import apart, real
-from support import WINDOWS, chain, free_port, is_wine, linux, not_on_windows, until
+from support import WINDOWS, chain, free_port, is_wine, not_on_windows, until
 
 __all__ = ["real"]  # the fixture
 
@@ -438,7 +439,7 @@ def test_loop_in_a_command(start, server, advised):
     assert advised.gone()
 
 
-@linux
+@not_on_windows("has no tmux")
 def test_loop_in_the_background_of_a_terminal(server, advised, home, tmux):
     tmux("bash --norc")
     tmux.types(f"(while :; do {shlex.join(server)}; sleep 0.2; done) &")
@@ -447,12 +448,18 @@ def test_loop_in_the_background_of_a_terminal(server, advised, home, tmux):
 
 
 @pytest.fixture
-def tmux(home, stand_in):
+def sockets():
+    """A folder for sockets, whose paths may have but 104 characters on macOS."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        yield folder
+
+
+@pytest.fixture
+def tmux(home, stand_in, sockets):
     """A tmux of this test's own."""
     if not shutil.which("tmux"):
         pytest.skip("tmux is not installed")
-    socket = home / "tmux"
-    base = ["tmux", "-S", str(socket), "-f", "/dev/null"]
+    base = ["tmux", "-S", f"{sockets}/tmux", "-f", "/dev/null"]
     env = {"HOME": str(home), "PATH": f"{stand_in.bin}:{os.environ['PATH']}", "TERM": "xterm"}
 
     def tmux(command: str) -> None:
@@ -466,7 +473,7 @@ def tmux(home, stand_in):
     subprocess.run([*base, "kill-server"], env=env, capture_output=True)
 
 
-@linux
+@not_on_windows("has no tmux")
 @pytest.mark.parametrize("typed", [True, False], ids=["typed", "as-its-command"])
 def test_tmux(server, advised, tmux, typed):
     """It gave the process its terminal, and started nothing: nobody is told to quit it."""
@@ -541,9 +548,9 @@ logfile=/dev/null
 logfile_maxbytes=0
 pidfile={home}/supervisord.pid
 [unix_http_server]
-file={home}/supervisor.sock
+file={sockets}/supervisor.sock
 [supervisorctl]
-serverurl=unix://{home}/supervisor.sock
+serverurl=unix://{sockets}/supervisor.sock
 [rpcinterface:supervisor]
 supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
 [program:brain]
@@ -551,10 +558,10 @@ command={command}
 """
 
 
-@linux
-def test_supervisord(server, advised, start, home):
+@not_on_windows("has no supervisord")
+def test_supervisord(server, advised, start, home, sockets):
     conf = home / "supervisord.conf"
-    conf.write_text(SUPERVISORD.format(home=home, command=shlex.join(server)))
+    conf.write_text(SUPERVISORD.format(home=home, sockets=sockets, command=shlex.join(server)))
     start(BIN / "supervisord", "-c", conf, ready=False)
     row = advised()
     assert row["started_by"]["name"] == "supervisord"
@@ -573,37 +580,37 @@ def test_supervisord(server, advised, start, home):
 
 CIRCUS = """
 [circus]
-endpoint = ipc://{home}/endpoint
-pubsub_endpoint = ipc://{home}/pubsub
-stats_endpoint = ipc://{home}/stats
+endpoint = ipc://{sockets}/endpoint
+pubsub_endpoint = ipc://{sockets}/pubsub
+stats_endpoint = ipc://{sockets}/stats
 [watcher:brain]
 cmd = {command}
 """
 
 
-@linux
-def test_circus(server, advised, start, home):
+@not_on_windows("has no circus")
+def test_circus(server, advised, start, home, sockets):
     conf = home / "circus.ini"
-    conf.write_text(CIRCUS.format(home=home, command=shlex.join(server)))
+    conf.write_text(CIRCUS.format(sockets=sockets, command=shlex.join(server)))
     start(BIN / "circusd", conf, ready=False)
     row = advised()
     assert row["stop"].startswith("circusctl stop NAME   (circusctl list tells its NAME; ")
-    run = [BIN / "circusctl", "--endpoint", f"ipc://{home}/endpoint"]
+    run = [BIN / "circusctl", "--endpoint", f"ipc://{sockets}/endpoint"]
     listing = subprocess.run([*run, "list"], check=True, capture_output=True, text=True).stdout
     [name] = [word for word in re.findall(r"\w+", listing) if word == "brain"]
     subprocess.run([*run, "stop", name], check=True, capture_output=True)
     assert advised.gone()
 
 
-@linux
+@not_on_windows("has no gunicorn")
 @pytest.mark.parametrize("application", ["memtomem.web.app:app", "brains:app"])
-def test_gunicorn(advised, start, home, stand_in, marked, application):
+def test_gunicorn(advised, start, home, stand_in, marked, sockets, application):
     """Its master makes new workers; also where it is not told to run memtomem itself."""
     (home / "brains.py").write_text(
         "memtomem = __import__('mem' + 'tomem')\n"
         "connection = memtomem.open_database()\napp = print\n"
     )
-    options = ["--workers", "2", "--chdir", home, "--bind", f"unix:{home}/socket"]
+    options = ["--workers", "2", "--chdir", home, "--bind", f"unix:{sockets}/socket"]
     env = {"PYTHONPATH": str(stand_in.library)}
     master = start(BIN / "gunicorn", *options, application, ready=False, env=env)
     expected = {each.pid for each in until(lambda: workers(master, 2), "workers")} | {master}
@@ -643,7 +650,7 @@ def test_pool_of_workers(advised, start, home, marked, method, database):
     assert advised.gone()
 
 
-@linux
+@not_on_windows("has no tmux")
 def test_background_job(server, advised, tmux):
     """Ctrl-C does not reach it: what stands first does."""
     tmux("bash --norc")

@@ -12,7 +12,7 @@ import pytest
 from mm_preflight import agents
 from mm_preflight.records import Unknown
 from real import apart, real
-from support import SCRIPT
+from support import SCRIPT, not_on_windows
 
 __all__ = ["real"]  # the fixture
 RESET = "mm embedding-reset --mode apply-current"
@@ -251,7 +251,7 @@ def test_a_byte_order_mark_is_no_trouble():
     assert '"deny"' in agents.answer(data)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="sh")
+@not_on_windows("has no sh")
 def test_nobody_hears_the_no():
     """Then it is blocked by the exit status."""
     sh = 'exec "$0" "$1" --agent-hook >&-'

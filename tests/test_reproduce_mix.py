@@ -6,7 +6,6 @@ import json
 import math
 import os
 import re
-import shlex
 import signal
 import sqlite3
 import subprocess
@@ -19,14 +18,20 @@ from pathlib import Path
 import psutil
 import pytest
 from real import VERSION, real
-from support import posix, until
+from support import (
+    SECONDS,
+    WINDOWS,
+    press_ctrl_c,
+    start_in_foreground,
+    until,
+    write_program,
+)
 
 __all__ = ["real"]  # the fixture
 
 HERE = Path(__file__).parent
 SCRIPT = HERE.parent / "scripts" / "reproduce_mix.py"
 CLEAR = {"schema_version": 1, "verdict": "clear", "reason": None, "processes": []}
-BLIND = shlex.join([sys.executable, "-c", f"print({json.dumps(CLEAR)!r})"])
 
 spec = importlib.util.spec_from_file_location("reproduce_mix", SCRIPT)
 mix = sys.modules["reproduce_mix"] = importlib.util.module_from_spec(spec)
@@ -255,7 +260,7 @@ def run(scratch, mm, *options):
         env={**os.environ, "TMPDIR": str(scratch)},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=15 * SECONDS,
     )
     assert processes_below(scratch) == []
     return done
@@ -344,14 +349,9 @@ def standin(tmp_path):
     """Make an `mm` with one of the behaviours of standin_memtomem.py."""
 
     def make(behaviour):
-        program = tmp_path / "mm"
-        program.write_text(
-            f"#!{sys.executable}\n# stands in for memtomem\n"
-            f"import sys\nsys.path.insert(0, {str(HERE)!r})\n"
-            f"import standin_memtomem\nstandin_memtomem.main({behaviour!r})\n"
-        )
-        program.chmod(0o755)
-        return str(program)
+        text = f"import sys\nsys.path.insert(0, {str(HERE)!r})\n"
+        text += f"import standin_memtomem\nstandin_memtomem.main({behaviour!r})\n"
+        return write_program(tmp_path, "mm", text)
 
     return make
 
@@ -371,7 +371,6 @@ def work(tmp_path, standin, monkeypatch, capsys):
     return work
 
 
-@posix
 @pytest.mark.parametrize(
     ("behaviour", "status", "words"),
     [
@@ -391,21 +390,19 @@ def test_verdict_of_each_behaviour(monkeypatch, work, behaviour, status, words):
     assert "the half with it is left out" in said or status == 2
 
 
-@posix
 @pytest.mark.parametrize(
-    ("preflight", "reason", "refused"),
+    ("code", "reason", "refused"),
     [
-        (BLIND, "missed the live `mm web`", False),
-        (f"{sys.executable} -c pass", "could not tell, exit 0", None),
-        (
-            f"{sys.executable} -c {shlex.quote('raise SystemExit(2)')}",
-            "could not tell, exit 2",
-            None,
-        ),
+        (f"print({json.dumps(CLEAR)!r})", "missed the live `mm web`", False),
+        ("pass", "could not tell, exit 0", None),
+        ("raise SystemExit(2)", "could not tell, exit 2", None),
     ],
     ids=["blind", "no-json", "unknown"],
 )
-def test_a_preflight_that_does_not_do_its_work_makes_it_unknown(work, preflight, reason, refused):
+def test_a_preflight_that_does_not_do_its_work_makes_it_unknown(
+    work, tmp_path, code, reason, refused
+):
+    preflight = write_program(tmp_path, "preflight", code)
     status, said = work("reloads", "--json", "--preflight", preflight)
     told = json.loads(said[said.index("{") : said.rindex("}") + 1])
     assert (status, told["verdict"]) == (2, "unknown")
@@ -414,23 +411,22 @@ def test_a_preflight_that_does_not_do_its_work_makes_it_unknown(work, preflight,
     assert (told["preflight"] or {"refused": None})["refused"] is refused
 
 
-@posix
 def test_where_the_preflight_is_looked_for(tmp_path, monkeypatch):
     monkeypatch.setattr(mix, "__file__", str(tmp_path / "reproduce_mix.py"))
     monkeypatch.setenv("PATH", str(tmp_path / "path"))
     assert mix.find_preflight(None) == []
-    program = tmp_path / "path" / "mm-preflight"
-    program.parent.mkdir()
-    program.touch(0o755)
-    assert mix.find_preflight(None) == [str(program)]
+    (tmp_path / "path").mkdir()
+    program = write_program(tmp_path / "path", "mm-preflight", "")
+    monkeypatch.setenv("PATHEXT", ".exe")  # it is looked for as that is written
+    assert mix.find_preflight(None) == [program]
     beside = tmp_path / "mm_preflight"
     beside.mkdir()
     assert mix.find_preflight(None) == [sys.executable, str(beside)]
-    assert mix.find_preflight(f"{program} --quiet") == [str(program), "--quiet"]
+    assert mix.find_preflight(f"{program} --quiet") == [program, "--quiet"]
     with pytest.raises(mix.CannotTell, match="was not found"):
         mix.find_preflight("nowhere/mm-preflight")
     monkeypatch.setattr(mix, "find_spec", lambda _: None)
-    assert mix.find_preflight(None) == [str(program)], "without psutil the one beside cannot run"
+    assert mix.find_preflight(None) == [program], "without psutil the one beside cannot run"
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
@@ -456,17 +452,18 @@ def test_a_number_of_notes_that_makes_no_sense_is_refused(notes, capsys):
 # --- However it ends, nothing stays ------------------------------------------------------------
 
 
-@posix
-@pytest.mark.parametrize(
-    ("sent", "status"),
-    [("SIGINT", 130), ("SIGTERM", -15), ("SIGHUP", -1), ("SIGKILL", -9)],
-)
+ENDS = {"SIGINT": 130, "SIGKILL": 1 if WINDOWS else -9}  # Windows has Ctrl-C, and its end at once
+ENDS |= {} if WINDOWS else {"SIGTERM": -15, "SIGHUP": -1}
+
+
+@pytest.mark.parametrize(("sent", "status"), ENDS.items())
 @pytest.mark.parametrize("behaviour", ["stuck", "silent"])
 def test_a_signal_leaves_no_process_and_no_folder(tmp_path, standin, behaviour, sent, status):
     """Once amid a command that has a child of its own, once with a live `mm web`."""
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    script = subprocess.Popen(
+    start = start_in_foreground if sent == "SIGINT" else subprocess.Popen
+    script = start(
         [sys.executable, str(SCRIPT), "--mm", standin(behaviour), "--notes", "10", "--json"],
         env={**os.environ, "TMPDIR": str(scratch)},
         stdout=subprocess.PIPE,
@@ -477,8 +474,11 @@ def test_a_signal_leaves_no_process_and_no_folder(tmp_path, standin, behaviour, 
         waited_for = "*/without/pids" if behaviour == "stuck" else "*/without/.memtomem/web-*"
         until(lambda: list(scratch.glob(waited_for)), waited_for)
         assert processes_below(scratch)
-        script.send_signal(getattr(signal, sent))
-        out, err = script.communicate(timeout=30)
+        if sent == "SIGINT":
+            press_ctrl_c(script)
+        else:
+            script.send_signal(getattr(signal, sent, signal.SIGTERM))
+        out, err = script.communicate(timeout=SECONDS)
     finally:
         script.kill()
         script.wait()

@@ -14,7 +14,17 @@ import psutil
 import pytest
 from conftest import reap
 from real import CACHE, VERSION, apart, real
-from support import PROGRAMS, SCRIPT, WINDOWS, chain, environment, free_port, is_wine, until
+from support import (
+    PROGRAMS,
+    SCRIPT,
+    SECONDS,
+    WINDOWS,
+    chain,
+    environment,
+    free_port,
+    is_wine,
+    until,
+)
 
 __all__ = ["real"]  # the fixture
 
@@ -112,7 +122,7 @@ def test_real_program(launch, preflight, name):
         rows = preflight("--json").of(*below(process))
         return rows[0] if len(rows) == 1 and rows[0]["evidence"] == evidence else {}
 
-    found = until(row, f"{name} with {evidence}", seconds=60)
+    found = until(row, f"{name} with {evidence}", seconds=3 * SECONDS)
     assert (found["role"], found["verified"]) == (role, True)
     assert set(found["pids"]) == below(process)
     assert "sudo" not in found["stop"]

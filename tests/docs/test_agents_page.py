@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from mm_preflight import agents
 from pages import DOCS, ROOT, fences, text_of
-from support import posix
+from support import not_on_windows
 
 PAGE = DOCS / "guides" / "agents.md"
 FENCES = [*fences(PAGE)]
@@ -31,7 +31,7 @@ def test_every_block_to_paste_is_read_here():
     assert set(CURSOR["hooks"]) < set(agents.CURSOR)
 
 
-@posix
+@not_on_windows("has no sh, which these lines are for")
 @pytest.mark.parametrize("command", sorted(set(COMMANDS)))
 @pytest.mark.parametrize(
     "call, installed, status, printed",
@@ -130,7 +130,7 @@ def test_the_agent_is_told_what_the_page_says():
     assert told.split(":")[0] in re.sub(r"\s+", " ", text_of(PAGE))
 
 
-@posix
+@not_on_windows("has no sh, which these lines are for")
 def test_the_output_shown_is_printed(tmp_path):
     [body] = [body for language, body in FENCES if language == "console"]
     command, shown = body.splitlines()
