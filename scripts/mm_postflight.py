@@ -41,7 +41,7 @@ NEAR = 300  # so many vectors from before the earliest one found are looked at, 
 FEW = 8  # so many lines of a kind are printed, so many texts in a row may fail to be embedded
 EXIT = {"one-model": 0, "mixed": 1, "unknown": 2}
 STOPPED = "stopped by Ctrl-C"
-SECRET = re.compile(r"(?<=//)[^/\s]*@|\?[^\s'\"]+|(?<=Bearer )[^'\"]+")  # of a URL, of a header
+SECRET = re.compile(r"(?<=//)[^/\s]*@|(?<=[\w/])\?[^\s'\"]+|(?<=Bearer )[^'\"]+")  # in a URL
 LOCAL = r"https?://(localhost|127\.[\d.]+|\[::1\]|0\.0\.0\.0)(:\d+)?(/.*)?"
 PYTHON = rb'(?:/usr/bin/env (?:-S )?|(?=/|\w:\\|\\\\))([^\0-\x1f"<>|*?]*python(?:\.?\d)*(?:\.exe)?)'
 NOTES = {  # what is counted, and how it is said

@@ -281,6 +281,11 @@ EDGES = {
         2,
         "the configuration names ollama/ana/beta (64 numbers), the database ollama/beta (64)",
     ),
+    "no model in the database": (
+        lambda home: home.query("DELETE FROM _memtomem_meta"),
+        2,
+        "the configuration names ollama/beta (64 numbers), the database ?/? (?)",
+    ),
     "another dimension": (
         lambda home: home.configure(dimension=32),
         2,
