@@ -35,13 +35,13 @@ from unicodedata import east_asian_width
 
 OURS, ANOTHERS = 0.98, 0.80  # cosine: from the one up this model's, below the other another's
 FINE = ["ours", "older_text", "older_text"]  # a vector of its text as it is embedded now, or was
-BATCH = 32  # texts that are embedded together: few enough for a slow machine
+BATCH = 32  # texts that are embedded together at least: few enough for a slow machine
 PATIENCE = 300.0  # seconds for a batch: the model may have to be loaded first
 NEAR = 300  # so many vectors from before the earliest one found are looked at, too
-FEW = 8  # so many lines of a kind are printed, so many texts may fail to be embedded
+FEW = 8  # so many lines of a kind are printed, so many texts in a row may fail to be embedded
 EXIT = {"one-model": 0, "mixed": 1, "unknown": 2}
 STOPPED = "stopped by Ctrl-C"
-SECRET = re.compile(r"//[^/\s@]*@")  # a user and a password in a URL
+SECRET = re.compile(r"(?<=//)[^/\s]*@|(?<=[\w/])\?[^\s'\"]+|(?<=Bearer )[^'\"]+")  # in a URL
 LOCAL = r"https?://(localhost|127\.[\d.]+|\[::1\]|0\.0\.0\.0)(:\d+)?(/.*)?"
 PYTHON = rb'(?:/usr/bin/env (?:-S )?|(?=/|\w:\\|\\\\))([^\0-\x1f"<>|*?]*python(?:\.?\d)*(?:\.exe)?)'
 RISKY = re.compile(r'["$`“”„]|%.*%|\\$|^$')  # not the same in cmd and in PowerShell, quoted or not
@@ -97,6 +97,8 @@ def go_inside(options: argparse.Namespace, words: list[str]) -> int:
     if os.name == "nt":
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # that one hears it, and reports
         return subprocess.call(inside)
+    # Ctrl-C waits until `main` can hear it: Python's own start would end in 1, as "mixed" does.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     os.execv(python, inside)
 
 
@@ -139,6 +141,8 @@ class Run:
 
     def prepare(self) -> None:
         """Read memtomem's configuration, and where each vector lies. Raises Unknown."""
+        if os.name != "nt":
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         self.config = memtomem("config.Mem2MemConfig")()
         memtomem("config.load_config_d")(self.config)
         load = memtomem("config.load_config_overrides")
@@ -152,14 +156,13 @@ class Run:
         self.read(Path(database))
         meta = dict(self.db.execute("SELECT key, value FROM _memtomem_meta"))
         held = [meta.get(f"embedding_{key}", "?") for key in ("provider", "model", "dimension")]
-        # An ONNX model may be named with its owner, or without.
-        if any(a.split("/")[-1] != b.split("/")[-1] for a, b in zip(names, held, strict=True)):
+        # An ONNX model may be named with its owner, or without, in any case.
+        bare = [re.sub(".*/", "", "\n".join(each)).lower() for each in (names, held)]
+        if names != held and (names[0].lower() != "onnx" or bare[0] != bare[1]):
             told = "the configuration names {}/{} ({} numbers), the database {}/{} ({})"
             raise Unknown(f"{told.format(*names, *held)}\nSee: mm embedding-reset")
         if not self.vectors:
-            raise Unknown(
-                f"there are no vectors: with {self.told['model']}, search is by words alone"
-            )
+            raise Unknown("there are no vectors: search is by words alone")
         logging.disable()  # what it says of the configuration was heard; the rest is told here
         self.embedder = memtomem("embedding.factory.create_embedder")(wanted)
         self.runner = asyncio.Runner()
@@ -222,30 +225,33 @@ class Run:
         if (sizes := [len(vector) for vector in vectors]) != [self.dimension] * len(texts):
             told = f"{len(sizes)} vectors of {set(sizes)} numbers for {len(texts)} texts"
             raise Unknown(f"the embedder gave {told}; the database's have {self.dimension}")
+        self.n["refused"] = 0
         return vectors
 
     def check(self, todo: list[Vector]) -> None:
         """Embed these again, in batches, and compare; on a terminal, with a bar. Raises Unknown."""
         self.consent(len(todo))
-        began, source, done = time.monotonic(), self.stored(todo), 0
-        while batch := dict(islice(source, BATCH)):
+        began, source, done, size = time.monotonic(), self.stored(todo), 0, BATCH
+        while batch := dict(islice(source, size)):
             texts, kinds = {v: self.texts(v) for v in batch}, dict.fromkeys(batch, "not_embedded")
             for turn, fine in enumerate(FINE):
-                asked = [v for v in batch if kinds[v] not in FINE and texts[v][turn:]]
+                doubted = [v for v in batch if not turn or kinds[v] in ("others", "between")]
+                asked = [v for v in doubted if texts[v][turn:]]
                 fresh = self.embed([texts[v][turn] for v in asked]) if asked else []
                 for vector, numbers in zip(asked, fresh, strict=True):
                     score = cosine(batch[vector], numbers) if numbers else None
                     if score is not None and score >= OURS:
                         kinds[vector] = fine
-                    elif score is not None and turn == 0:
+                    elif score is not None and (turn == 0 or score >= ANOTHERS):
                         kinds[vector] = "between" if score >= ANOTHERS else "others"
             self.kinds |= kinds
             self.others += [vector for vector in batch if kinds[vector] == "others"]
             done += len(batch)
-            left = (time.monotonic() - began) / done * (len(todo) - done)  # if it goes on like this
+            pace = done / max(time.monotonic() - began, 0.001)  # texts in a second
+            size, left = min(8 * BATCH, max(BATCH, int(pace))), (len(todo) - done) / pace
             lasts = f"about {left:.0f} s left" if left < 100 else f"about {left / 60:.0f} min left"
             bar = f"  [{'#' * (30 * done // len(todo)):<30}] {done:,} of {len(todo):,}, {lasts}"
-            if sys.stderr.isatty():
+            if os.isatty(2):
                 shown = bar if done < len(todo) else ""
                 print(f"\r{shown:<78}\r", end="", file=sys.stderr, flush=True)
 
@@ -253,11 +259,13 @@ class Run:
         """Ask, before texts leave this machine. Raises Unknown if nobody says yes."""
         name, url = self.config.embedding.provider.lower(), self.config.embedding.base_url
         local = re.fullmatch(LOCAL, url or {"ollama": "http://localhost"}.get(name, ""))
+        if local:  # whatever proxy is set
+            os.environ |= dict.fromkeys(("NO_PROXY", "no_proxy"), "*")
         if local or name == "onnx" or self.options.yes:
             return
-        where = f"{SECRET.sub('//', url) or name} for {self.told['model']}"
-        told = plain(f"{texts:,} texts would go to {where}, and may cost")
-        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        where = f"{SECRET.sub('', url) or name} for {self.told['model']}"
+        told = plain(f"{texts:,} texts or more would go to {where}, and may cost")
+        if not (os.isatty(0) and os.isatty(2)):
             raise Unknown(f"{told}\nIf they may, say so with --yes.")
         print(f"{told}. Send them? [y/N] ", end="", file=sys.stderr, flush=True)
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
@@ -305,36 +313,37 @@ class Run:
         hit = {v.file for v in (self.vectors if self.matches_nothing() else self.others)}
         left = {file for file in hit if os.path.isfile(file) and len(self.spaces[file]) == 1}
         inside, commands = {file: {file} for file in left}, []  # by each place that may be named
+        mm = re.sub(r"python[\d.]*(?=(\.exe)?$)", "mm", self.options.mm)  # the one beside a Python
         places = map(os.path.expanduser, self.config.indexing.memory_dirs)
         roots = tuple(os.path.realpath(place) + os.sep for place in places)  # never "/" itself
         for file in self.spaces:
             for end in [at for at, sign in enumerate(file) if sign == os.sep]:
                 if file[: end + 1].startswith(roots):
                     inside.setdefault(file[:end], set()).add(file)
-        # Before 0.5 --force resolved namespaces anew.
         version = getattr(sys.modules.get("memtomem"), "__version__", "")
-        moves = re.match(r"0\.[0-4]\b", version)
+        moves = re.match(r"0\.[0-4]\b", version)  # there --force resolved namespaces anew
         for place, files in sorted(inside.items()):  # a folder before what is in it
             names = {name for file in files for name in self.spaces[file]} if moves else set()
             mostly = place in files or 1 < len(files & hit) >= len(files) / 2
-            if mostly and left & files and len(names) < 2:
+            if left and mostly and left & files and len(names) < 2:
                 left -= files
                 keep = ["--namespace", *names] if moves else []
-                commands.append(["mm", "index", "--force", *keep, place])
+                commands.append([mm, "index", "--force", *keep, place])
         return commands
 
     def answer(self) -> dict[str, Any]:
         """What --json prints, and what the report for people is made of."""
+        if os.isatty(2):  # there may be a bar
+            print(f"\r{'':<78}\r", end="", file=sys.stderr, flush=True)
         files = self.files() if self.others else []
         n = self.n + Counter(self.kinds.values()) + Counter(each["note"] for each in files)
-        total, checked, sample = len(self.vectors), len(self.kinds), not self.options.all
+        total, checked = len(self.vectors), len(self.kinds)
         untold = self.told["reason"] or n["between"] or n["not_embedded"] or not checked
         verdict = "mixed" if files else "unknown" if untold else "one-model"
-        bound = sample and not untold and checked < total
+        bound = at_most(total, self.options.sample) if checked < total and not untold else None
         return (
             self.told
-            | {"verdict": verdict, "vectors": total, "checked": checked}
-            | {"at_most": at_most(total, self.options.sample) if bound else None}
+            | {"verdict": verdict, "vectors": total, "checked": checked, "at_most": bound}
             | {key: n[key] for key in ("others", "texts_sent", *NOTES)}
             | {"matches_nothing": self.matches_nothing(), "files": files}
             | {"mend": self.mend() if files and self.told["configured"] else []}
@@ -348,19 +357,20 @@ def plain(text: str) -> str:
 
 def table(files: list[dict[str, Any]], home: str) -> list[str]:
     """The first of the files, in columns, and what the rest have in common."""
+    tilde = re.compile(rf"^{re.escape(home[:-1])}(?=[/\\])")
     lines, today = ["", f"  {'FILE':<40}{'CHUNKS':>12}   WRITTEN"], time.strftime("%Y-%m-%d")
     times = [time.strftime("%Y-%m-%d %H:%M", time.localtime(each["written"])) for each in files]
     times = [written.replace(today, "today") for written in times]
     for each, written in zip(files[:FEW], times, strict=False):
-        name = plain(each["path"].replace(home, f"~{os.sep}", 1))[-41:]
+        name = plain(tilde.sub("~", each["path"]))[-41:]
         while (wide := sum(1 + (east_asian_width(c) in "WF") for c in name)) > 40:
             name = "…" + name[2:]
-        hit, note = f"{each['others']:,} of {each['chunks']:,}", each["note"].partition("_")[0]
+        hit, note = f"{each['others']:,} of {each['chunks']:,}", each["note"][-6:]
         lines.append(f"  {name}{hit:>{52 - wide}}   {written:<16} {note}".rstrip())
     if rest := [each["path"] for each in files[FEW:]]:  # in order, so the ends are the farthest
         shared = {*Path(rest[0]).parents} & {*Path(rest[-1]).parents}
         where = max(map(str, shared), key=len, default="several places")
-        where = f"{where}{os.sep}".replace(home, f"~{os.sep}", 1)[:-1]
+        where = tilde.sub("~", f"{where}{os.sep}")[:-1]
         lines.append(f"  … and {len(rest):,} more, all in {where}, all since {min(times[FEW:])}")
     return lines
 
@@ -368,7 +378,8 @@ def table(files: list[dict[str, Any]], home: str) -> list[str]:
 def to_paste(argv: list[str], home: str) -> str:
     """The command as a shell takes it; "" if cmd and PowerShell take none in the same way."""
     if os.name != "nt":
-        return shlex.join(argv).replace(f" {home}", " ~/")
+        line = shlex.join(argv)  # in quotes, a ~ is a name like any other
+        return line if "'" in line else line.replace(f" {home}", " ~/")
     words = [word if re.fullmatch(r"[\w.:\\-]+", word) else f'"{word}"' for word in argv]
     return "" if any(map(RISKY.search, argv)) else " ".join(words)  # neither hands on a ~
 
@@ -430,8 +441,8 @@ def main(argv: list[str] | None = None) -> int:
     run = Run(options := parser.parse_args(words))
     if options.sample < 1:
         parser.error("--sample takes a number from 1")
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # None is one that was closed before
+        stream.reconfigure(errors="backslashreplace")
     try:
         if not options.inside:
             return go_inside(options, words)
@@ -441,8 +452,9 @@ def main(argv: list[str] | None = None) -> int:
         run.told["reason"] = STOPPED
     except Exception as error:
         kind = "" if isinstance(error, Unknown) else f"{type(error).__name__}: "
-        run.told["reason"] = SECRET.sub("//", f"{kind}{error}")[:2000]
+        run.told["reason"] = SECRET.sub("", f"{kind}{error}")[:2000]
     try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the answer is soon there
         answer = run.answer()
         text = json.dumps(answer, indent=2) if options.json else report(answer)
         aside = answer["verdict"] == "unknown" and not options.json
@@ -455,5 +467,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    status = main()
-    os._exit(status)  # at once: a thread of memtomem's may hang
+    os._exit(main())  # at once: a thread of memtomem's may hang

@@ -7,13 +7,13 @@ import base64
 import contextlib
 import hashlib
 import http.server
-import io
 import json
 import math
 import os
 import random
 import re
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -293,6 +293,16 @@ EDGES = {
         2,
         "the configuration names ollama/gamma (64 numbers), the database ollama/beta (64)",
     ),
+    "another owner's model": (
+        lambda home: home.configure(model="ana/beta"),
+        2,
+        "the configuration names ollama/ana/beta (64 numbers), the database ollama/beta (64)",
+    ),
+    "no model in the database": (
+        lambda home: home.query("DELETE FROM _memtomem_meta"),
+        2,
+        "the configuration names ollama/beta (64 numbers), the database ?/? (?)",
+    ),
     "another dimension": (
         lambda home: home.configure(dimension=32),
         2,
@@ -458,6 +468,42 @@ def test_one_text_that_the_embedder_does_not_take(clean, embedder):
     assert "Not embedded, so nothing is known of their vectors: 1 text" in answer["text"]
 
 
+def test_many_texts_that_the_embedder_does_not_take_one_here_one_there(clean, embedder):
+    """It goes on, as long as it gives vectors for others."""
+    clean.write([f"many/n{n:02}.md" for n in range(20)])
+    clean.mm("index", clean.notes / "many")
+
+    odd = [path.read_text().split()[-1] for path in clean.notes.rglob("n?[13579].md")]
+
+    def answer(model, texts):
+        refused = any(text.split()[-1] in odd for text in texts)
+        return (400, None) if refused else give(model, texts)
+
+    embedder.answer = answer
+    answer = clean.ask()
+    assert (answer["exit"], answer["reason"]) == (2, "")
+    assert (answer["not_embedded"], answer["checked"]) == (18, 36)
+
+
+def test_a_quick_embedder_gets_more_texts_at_once(clean, embedder):
+    clean.write([f"many/n{n:03}.md" for n in range(100)])
+    clean.mm("index", clean.notes / "many")
+    sizes = []
+    embedder.answer = lambda model, texts: (sizes.append(len(texts)), give(model, texts))[1]
+    assert clean.ask()["exit"] == 0
+    assert (sizes[0], sum(sizes)) == (32, 116)
+    assert max(sizes) > 32
+
+
+def test_an_onnx_model_may_be_named_without_its_owner_and_in_any_case(clean):
+    for configured, held in [("BGE-m3", "BAAI/bge-m3"), ("BAAI/bge-m3", "bge-m3")]:
+        clean.configure(provider="onnx", model=configured)
+        for key, value in [("provider", "onnx"), ("model", held)]:
+            sql = "UPDATE _memtomem_meta SET value = ? WHERE key = ?"
+            clean.query(sql, value, f"embedding_{key}")
+        assert "the embedder gives no vectors: fastembed is required" in clean.ask()["reason"]
+
+
 def test_between_the_thresholds_is_said_apart(clean):
     ((text,),) = clean.query("SELECT content FROM chunks WHERE source_file LIKE '%old_n03.md'")
     own = reproduce_mix.embed("beta", f"About n03\n\n{text}", DIMENSION)
@@ -474,6 +520,16 @@ def test_text_of_older_releases(clean):
     put(clean, "old/n03.md", reproduce_mix.embed("beta", text, DIMENSION))
     answer = clean.ask()
     assert (answer["exit"], answer["older_text"], answer["texts_sent"]) == (0, 1, 17)
+
+
+def test_text_of_older_releases_that_is_not_quite_it(clean):
+    """It is not blamed: no other model comes so near."""
+    ((text,),) = clean.query("SELECT content FROM chunks WHERE source_file LIKE '%old/n03.md'")
+    own = reproduce_mix.embed("beta", text, DIMENSION)
+    noise = reproduce_mix.embed("beta", "noise", DIMENSION)
+    put(clean, "old/n03.md", [a + 0.4 * b for a, b in zip(own, noise, strict=True)])
+    answer = clean.ask()
+    assert (answer["exit"], answer["between"], answer["others"]) == (2, 1, 0)
 
 
 def test_a_context_that_is_filled_takes_the_place_of_the_headings(clean):
@@ -592,6 +648,60 @@ def test_ctrl_c(clean, embedder):
     assert "It did not come to its end: stopped by Ctrl-C." in out
 
 
+@not_on_windows("starts that Python as a child, which hears Ctrl-C by itself")
+def test_ctrl_c_while_its_python_starts(clean):
+    """Python alone would end with 1, which says that the vectors are mixed."""
+    within(
+        clean,
+        "import os, sys\nif '--inside' in sys.orig_argv:\n    os.kill(os.getpid(), 2)",
+    )
+    with started(clean, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        out, err = process.communicate(timeout=SECONDS)
+    assert (process.returncode, out) == (130, "")
+    assert err.endswith("mm-postflight: unknown, stopped by Ctrl-C\n")
+
+
+@not_on_windows("has no signal that a program can send to itself")
+def test_ctrl_c_while_the_answer_is_made(mixed):
+    text = mixed.script.read_text(encoding="utf-8")
+    late = "def answer(self) -> dict[str, Any]:\n        os.kill(os.getpid(), signal.SIGINT)\n"
+    mixed.script.write_text(text.replace("def answer(self) -> dict[str, Any]:\n", late))
+    assert "signal.SIGINT)\n        " in mixed.script.read_text()
+    with started(mixed, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        out, err = process.communicate(timeout=SECONDS)
+    assert (process.returncode, err) == (1, "")
+    assert "mixed, 6 of 16" in out
+
+
+@not_on_windows("closes no streams in a shell")
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-", ">/dev/full"])
+def test_streams_that_are_closed(indexed, closed):
+    """The exit status is the answer all the same, and never that of a crash."""
+    before = ("sh", "-c", f'exec "$0" "$@" {closed}')
+    status, _, err = indexed().postflight(before=before)
+    assert (status, err) == (0, "")
+    assert indexed(mixed=True).postflight(before=before)[0] == 1
+    assert indexed().postflight("--db", "/none", before=before)[0] == 2
+
+
+@not_on_windows("has no terminals that a test can make")
+def test_a_bar_is_taken_away_when_it_ends_early(clean, embedder):
+    asked = []
+
+    def answer(model, texts):
+        asked.append(texts)
+        return give(model, texts) if len(asked) == 1 else (404, None)
+
+    embedder.answer = answer
+    text = clean.script.read_text(encoding="utf-8")
+    clean.script.write_text(text.replace("BATCH = 32", "BATCH = 1"), encoding="utf-8")
+    shown = on_terminal(clean)
+    assert "] 1 of 16" in shown
+    before, told = shown.split("mm-postflight: unknown")
+    assert before.endswith(f"\r{'':<78}\r")
+    assert "ollama pull beta" in " ".join(told.split())
+
+
 @not_on_windows("has no terminals that a test can make")
 def test_on_a_terminal_it_shows_how_far_it_is(clean, embedder):
     embedder.answer = lambda model, texts: (time.sleep(0.2), give(model, texts))[1]
@@ -636,13 +746,13 @@ def test_a_provider_that_charges_is_asked_about_first(clean, embedder):
     answer = clean.ask()
     assert (answer["exit"], answer["texts_sent"], embedder.sent) == (2, 0, sent)
     assert answer["reason"] == (
-        "16 texts would go to http://models.example:9 for openai/beta, and may cost\n"
+        "16 texts or more would go to http://models.example:9 for openai/beta, and may cost\n"
         "If they may, say so with --yes."
     )
     as_openai(clean, base_url="")
-    assert "16 texts would go to openai for openai/beta" in clean.ask()["text"]
+    assert "16 texts or more would go to openai for openai/beta" in clean.ask()["text"]
     as_openai(clean, base_url="http://ana:secret@192.0.2.7:11434/v1")
-    where = "16 texts would go to http://192.0.2.7:11434/v1 for openai/beta, and may cost"
+    where = "16 texts or more would go to http://192.0.2.7:11434/v1 for openai/beta, and may cost"
     assert clean.ask()["reason"].startswith(where)
     assert "secret" not in json.dumps(clean.ask("--yes", "--db", "/none"))
 
@@ -664,14 +774,68 @@ URLS = {
 @pytest.mark.parametrize("provider", ["ollama", "openai", "onnx", "another"])
 @pytest.mark.parametrize("url", URLS)
 def test_what_stays_on_this_machine_needs_no_question(provider, url, monkeypatch):
-    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    monkeypatch.setattr(os, "isatty", lambda _: False)
+    monkeypatch.setenv("NO_PROXY", "")  # as it was, after this
+    monkeypatch.setenv("no_proxy", "")
     run = Run(SimpleNamespace(yes=False, inside=""))
     run.config = SimpleNamespace(embedding=SimpleNamespace(provider=provider, base_url=url))
     stays = provider == "onnx" or (URLS[url] and (url != "" or provider == "ollama"))
     with (
-        contextlib.nullcontext() if stays else pytest.raises(Unknown, match="16 texts would go to")
+        contextlib.nullcontext()
+        if stays
+        else pytest.raises(Unknown, match="16 texts or more would")
     ):
         run.consent(16)
+
+
+@contextlib.contextmanager
+def a_proxy():
+    """The address of a server, and what is asked of it."""
+    asked = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            asked.append(self.path)
+            self.send_error(403)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", asked
+        server.shutdown()
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+def test_what_stays_on_this_machine_goes_to_no_proxy(clean, name):
+    with a_proxy() as (url, asked):
+        clean.env = {key: value for key, value in clean.env.items() if key.lower() != "no_proxy"}
+        clean.env[name] = url
+        answer = clean.ask()
+    assert (answer["exit"], asked) == (0, []), answer
+
+
+SECRETS = {
+    "http://ana:hush@models.example:1/v1": "http://models.example:1/v1",
+    "http://ana:hu@sh@models.example": "http://models.example",
+    "https://models.example/v1?api-key=hush&x=1 for": "https://models.example/v1 for",
+    "'https://models.example/?hush'": "'https://models.example/'",
+    "Illegal header value b'Bearer hush, hush\\n'": "Illegal header value b'Bearer '",
+    "Is it? Write to ana@models.example": "Is it? Write to ana@models.example",
+}
+
+
+@pytest.mark.parametrize("text", SECRETS)
+def test_what_is_secret_is_not_shown(text):
+    assert mm_postflight.SECRET.sub("", text) == SECRETS[text]
+
+
+def test_a_key_that_is_no_header_is_not_shown(clean, embedder):
+    as_openai(clean, base_url=embedder.url, api_key="hush-hush\n")
+    answer = clean.ask()
+    assert "the embedder gives no vectors" in answer["reason"]
+    assert "hush" not in json.dumps(answer)
 
 
 @not_on_windows("has no terminals that a test can make")
@@ -681,7 +845,7 @@ def test_the_question(clean, embedder, typed):
     as_openai(clean, base_url=f"http://127.0.0.1.nip.example:{port}")
     sent = embedder.sent
     shown = on_terminal(clean, typed=typed)
-    question = f"16 texts would go to http://127.0.0.1.nip.example:{port} for openai/beta, "
+    question = f"16 texts or more would go to http://127.0.0.1.nip.example:{port} for openai/beta, "
     question += "and may cost. Send them? [y/N]"
     assert question in shown
     assert embedder.sent == sent  # that name leads nowhere
@@ -755,6 +919,41 @@ def pasted(home: Home, line: str) -> set[str]:
     return said
 
 
+@not_on_windows("has drives: no path lies within another")
+def test_a_home_in_the_middle_of_a_name_is_not_shortened(clean):
+    path = clean.notes / f"copy of {clean.folder}" / "n.md"
+    path.parent.mkdir(parents=True)
+    path.write_text("x")
+    put(clean, "old/n03.md", ANOTHER)
+    old = str(clean.notes / "old/n03.md")
+    clean.query("UPDATE chunks SET source_file = ? WHERE source_file = ?", str(path), old)
+    _, out, _ = clean.postflight()
+    ((line,), (row,)) = (re.findall(rf"^  {start}.*$", out, re.M) for start in ("mm index", "…"))
+    echo = line.replace("mm index --force", "printf %s", 1)
+    done = subprocess.run(["sh", "-c", echo], env=clean.env, capture_output=True, text=True)
+    assert done.stdout == str(path)
+    assert "~" not in row
+
+
+def test_a_file_in_several_namespaces_has_a_line_of_its_own(clean):
+    EDGES["several namespaces"][0](clean)
+    _, out, _ = clean.postflight()
+    assert re.search(r"^  ~.*n03\.md +1 of 1   today \d\d:\d\d +spaces$", out, re.MULTILINE)
+
+
+def test_twenty_thousand_files_are_put_together_soon(monkeypatch):
+    run = Run(SimpleNamespace(all=True, sample=300, inside="", mm="mm"))
+    root = os.path.realpath("/notes")
+    names = [os.path.join(root, f"d{n // 500}", f"s{n // 50}", f"n{n}.md") for n in range(20_000)]
+    run.vectors = run.others = [Vector(n, 1, n, name, 0, 0) for n, name in enumerate(names)]
+    run.spaces = {name: {"default"} for name in names}
+    run.config = SimpleNamespace(indexing=SimpleNamespace(memory_dirs=[root]))
+    monkeypatch.setattr(os.path, "isfile", lambda path: True)
+    began = time.process_time()
+    assert run.mend() == [["mm", "index", "--force", root]]
+    assert time.process_time() - began < 2
+
+
 # --- Which Python ---------------------------------------------------------------------------------
 
 LAUNCHER = b"MZ" + bytes(range(256)) * 40
@@ -816,6 +1015,18 @@ def test_find_python(kind, tmp_path, monkeypatch):
 def test_a_python_may_be_named_itself(clean):
     assert clean.ask("--mm", clean.memtomem.python)["exit"] == 0
     assert clean.ask("--mm", clean.memtomem.program("mm"))["exit"] == 0
+
+
+def test_the_commands_are_of_the_mm_that_is_named(mixed):
+    """`mm` alone may be nothing, or another program."""
+    program = mixed.memtomem.program("mm")
+    mixed.env["PATH"] = os.path.dirname(sys.executable)
+    for named in (program, os.path.join(os.path.dirname(program), "python")):
+        _, out, _ = mixed.postflight("--mm", named)
+        (line,) = re.findall(r"^  (.* index --force .*)$", out, re.MULTILINE)
+        assert line.startswith(f"{program} ")
+    subprocess.run(line, shell=True, env=mixed.env, check=True, capture_output=True)
+    assert mixed.postflight("--all", "--mm", program)[0] == 0
 
 
 def test_no_mm(clean):
@@ -1187,6 +1398,7 @@ def test_what_goes_wrong_in_the_report_is_no_verdict(monkeypatch, capsys):
     monkeypatch.setattr(Run, "prepare", lambda self: None)
     monkeypatch.setattr(Run, "search", lambda self: None)
     monkeypatch.setattr(Run, "answer", lambda self: 1 / 0)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
     for stream in (sys.stdout, sys.stderr):
         monkeypatch.setattr(stream, "reconfigure", lambda **_: None, raising=False)
     assert mm_postflight.main(["--inside", "clear"]) == 2
