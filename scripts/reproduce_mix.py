@@ -73,7 +73,7 @@ HEAD = f"""  vectors by model  database found by meaning
 # Seconds. The smallest command takes 3 on a slow machine, the watcher waits for 1.5 of silence.
 COMMAND_LIMIT, START_LIMIT, WATCHER_LIMIT, TOTAL_LIMIT = 120.0, 60.0, 30.0, 900.0
 BEGAN = time.monotonic()
-REMOVE = "import shutil, sys, time; time.sleep(5); shutil.rmtree(sys.argv[1], True)"
+REMOVE = "import shutil, sys, time; [time.sleep(1) or shutil.rmtree(sys.argv[1], 1) for _ in '123']"
 # All that a child gets of your environment: no MEMTOMEM_*, no key, token, proxy or XDG folder.
 KEPT = re.compile(
     r"PATH|LANG|LC_\w+|TZ|PYTHONPATH|PYTHONUSERBASE|PYENV_\w+|(DY)?LD_\w*LIBRARY_PATH"
@@ -485,8 +485,9 @@ def main() -> int:
         status = work(options, folder)
         if options.keep:
             print(f"kept: {folder}", file=sys.stderr)
-        else:
+        for _ in range(0 if options.keep else 50):  # on Windows, what ends has it open for a moment
             shutil.rmtree(folder, ignore_errors=True)
+            time.sleep(0.1 * folder.exists())
         return status
     command = [sys.executable, *sys.argv, "--worker"]
     apart: Json = {"stdin": subprocess.PIPE, "start_new_session": True}

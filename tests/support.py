@@ -60,10 +60,12 @@ def until(true, what: str, seconds: float = SECONDS):
 # Windows sends Ctrl-C to all of a console: so this has one of its own, and a program in it.
 IN_A_CONSOLE = """if True:
     import ctypes, signal, subprocess, sys
+    kernel = ctypes.WinDLL("kernel32")
+    kernel.SetConsoleCtrlHandler(None, False)  # who started the tests may ignore it
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # this one hears it, too
     process = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)
     sys.stdin.read()
-    ctypes.WinDLL("kernel32").GenerateConsoleCtrlEvent(0, 0)
+    kernel.GenerateConsoleCtrlEvent(0, 0)
     status = process.wait()
     sys.exit(status - (1 << 32) if status >> 31 else status)
 """

@@ -163,6 +163,25 @@ def test_reset_that_calls_the_check(real, home, preflight):
     assert done.returncode == (1 if report["processes"] else 0)
 
 
+READS = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+connection.execute("PRAGMA journal_mode = WAL")
+connection.execute("CREATE TABLE IF NOT EXISTS notes (text)")
+connection.execute("SELECT * FROM notes").fetchall()
+"""
+
+
+def test_another_database_of_that_name(start, stand_in, home, database, preflight):
+    """Also while both are in use: of a -shm in use, Windows may tell no number."""
+    other = home / "other" / database.name
+    other.parent.mkdir()
+    pids = [start(stand_in.python, "-c", READS + STAY, path) for path in (database, other)]
+    report = preflight("--json")
+    assert [row["evidence"] for row in report.of(pids[0])] == [["database-open"]]
+    assert report.of(pids[1]) == []
+
+
 # ---- a process that denies everything -----------------------------------------------------------
 
 DENIES = """

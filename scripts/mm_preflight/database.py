@@ -110,7 +110,7 @@ def find_database(option: str | None) -> Database:
         path,
         frozenset(paths),
         tuple(os.path.basename(each).lower() for each in paths),
-        frozenset((each.st_dev, each.st_ino) for each in found),
+        frozenset((each.st_dev, each.st_ino) for each in found if each.st_ino),  # 0: not known
         any(each.st_nlink > 1 for each in found),
         frozenset({getuid(), owner, sudo_user()} - {None}) if getuid else frozenset(),
     )
