@@ -64,7 +64,7 @@ def test_links_lead_somewhere(site, tmp_path):
             *map(str, sorted(home.rglob("*.html"))),
         ],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
     )  # fmt: skip
     report = json.loads(run.stdout)
     assert run.returncode == 0, json.dumps(report["error_map"], indent=2) + run.stderr
@@ -78,7 +78,9 @@ def test_the_link_check_sees_a_broken_link(tmp_path):
     page = tmp_path / "index.html"
     page.write_text('<h1 id="here">x</h1><a href="#gone">anchor</a><img src="gone.png" alt="">')
     run = subprocess.run(
-        [lychee(), "--offline", "--include-fragments", str(page)], capture_output=True, text=True
+        [lychee(), "--offline", "--include-fragments", str(page)],
+        capture_output=True,
+        encoding="utf-8",
     )
     assert run.returncode == 2, run.stdout + run.stderr
 

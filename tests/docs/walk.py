@@ -12,17 +12,14 @@ the page: the word behind `[y/N]:`.
 """
 
 import contextlib
-import fcntl
 import json
 import os
-import pty
 import re
 import shutil
 import socket
 import sqlite3
 import subprocess
 import sys
-import termios
 import time
 import urllib.request
 from collections import Counter
@@ -30,6 +27,11 @@ from pathlib import Path
 
 from pages import DOCS, FENCE, text_of
 from reproduce_mix import embedding_server, make_notes
+
+with contextlib.suppress(ImportError):  # Windows has none of them, and walks no page
+    import fcntl
+    import pty
+    import termios
 
 ITEM = re.compile(rf"<!-- walk: (?P<scene>[^>]+?) -->|{FENCE.pattern}", FENCE.flags)
 ANSWER = re.compile(r"(\[[yY]/[nN]\]:)[ ]?(\w*)$", re.M)
