@@ -361,6 +361,7 @@ def work(tmp_path, standin, monkeypatch, capsys):
     """Do the work in this process, impatiently; its status, and what it printed, in one line."""
 
     def work(behaviour, *options):
+        monkeypatch.setattr(mix, "BEGAN", time.monotonic())  # not when it was imported
         monkeypatch.setattr(mix, "WATCHER_LIMIT", 1)
         folder = tmp_path / "folder"
         argv = ["--mm", standin(behaviour), "--notes", "10", *options]
