@@ -365,7 +365,8 @@ def table(files: list[dict[str, Any]], home: str) -> list[str]:
         name = plain(tilde.sub("~", each["path"]))[-41:]
         while (wide := sum(1 + (east_asian_width(c) in "WF") for c in name)) > 40:
             name = "…" + name[2:]
-        hit, note = f"{each['others']:,} of {each['chunks']:,}", each["note"][-6:]
+        hit = f"{each['others']:,} of {each['chunks']:,}"
+        note = each["note"][-6:]  # gone, edited, or spaces, for which there is room
         lines.append(f"  {name}{hit:>{52 - wide}}   {written:<16} {note}".rstrip())
     if rest := [each["path"] for each in files[FEW:]]:  # in order, so the ends are the farthest
         shared = {*Path(rest[0]).parents} & {*Path(rest[-1]).parents}

@@ -524,7 +524,7 @@ def test_text_of_older_releases(clean):
 
 def test_text_of_older_releases_that_is_not_quite_it(clean):
     """It is not blamed: no other model comes so near."""
-    ((text,),) = clean.query("SELECT content FROM chunks WHERE source_file LIKE '%old/n03.md'")
+    ((text,),) = clean.query("SELECT content FROM chunks WHERE source_file LIKE '%old_n03.md'")
     own = reproduce_mix.embed("beta", text, DIMENSION)
     noise = reproduce_mix.embed("beta", "noise", DIMENSION)
     put(clean, "old/n03.md", [a + 0.4 * b for a, b in zip(own, noise, strict=True)])
@@ -1020,11 +1020,12 @@ def test_a_python_may_be_named_itself(clean):
 def test_the_commands_are_of_the_mm_that_is_named(mixed):
     """`mm` alone may be nothing, or another program."""
     program = mixed.memtomem.program("mm")
+    python, beside = (os.path.join(os.path.dirname(program), name) for name in ("python", "mm"))
     mixed.env["PATH"] = os.path.dirname(sys.executable)
-    for named in (program, os.path.join(os.path.dirname(program), "python")):
+    for named, said in ((program, program), (python, beside)):  # a shell adds the .exe
         _, out, _ = mixed.postflight("--mm", named)
         (line,) = re.findall(r"^  (.* index --force .*)$", out, re.MULTILINE)
-        assert line.startswith(f"{program} ")
+        assert line.startswith(f"{said} ")
     subprocess.run(line, shell=True, env=mixed.env, check=True, capture_output=True)
     assert mixed.postflight("--all", "--mm", program)[0] == 0
 
