@@ -24,12 +24,12 @@ EXIT_CODES = {
 REPORT = "https://github.com/memtomem/mm-preflight/issues/new/choose"
 VERDICTS = ("clear", "live", "unknown")  # by exit status
 BLIND_SPOTS = {
-    "other-users-hidden": "Processes of other users are hidden from you; run this with sudo to see "
-    "them.",
+    "other-users-hidden": "Processes of other users are hidden from you; run this as root, or as "
+    "Administrator, to see them.",
     "container": "This is a container: processes of its host and of other containers are not seen.",
     "wsl": "This is WSL: processes on the Windows side are not seen.",
-    "open-files": "Of programs that are no Python, Windows does not tell whether they have the "
-    "database open: a SQLite shell is not seen.",
+    "open-files": "Programs other than Python are not asked whether they have the database open: "
+    "a SQLite shell is not seen.",
 }
 
 

@@ -139,8 +139,8 @@ def is_alive(process: Any) -> bool:
 
 
 def is_stopped(process: Any) -> bool:
-    """Whether it is suspended, by Ctrl-Z or SIGSTOP."""
-    return bool(ask(process.status, "") == psutil.STATUS_STOPPED)
+    """Whether it is suspended, by Ctrl-Z or SIGSTOP, and does not end before it is woken."""
+    return bool(here("is_stopped", lambda p: ask(p.status, "") == psutil.STATUS_STOPPED, process))
 
 
 def locate(process: Any, path: str) -> str:

@@ -2,7 +2,9 @@
 
 Elsewhere in the house: HAS_LAUNCHERS goes through table, look and instances, because mm.exe with
 its script inside starts Python and waits; argv reads cmd and PowerShell; advice knows the .exe of a
-script as a launcher; files and database go without owners.
+script as a launcher, and taskkill's /T; files and database go without owners; command has other
+signals, and exit statuses without a sign; look waits in steps that hear Ctrl-C; report knows how a
+pipe that nobody reads fails.
 """
 
 from __future__ import annotations
@@ -26,6 +28,11 @@ def open_files(process: Any) -> list[str]:
     process, so only Pythons are asked; the blind spot "open-files" says so.
     """
     return [each.path for each in process.memory_maps()] if is_python(process.name()) else []
+
+
+def is_stopped(process: Any) -> bool:
+    """Never: taskkill ends a suspended process as any other."""
+    return False
 
 
 def kill_command(pid: int) -> str:

@@ -1,8 +1,11 @@
 """What a reader pastes runs in the reader's shell: Windows PowerShell 5.1 has no `&&`."""
 
 import re
+import textwrap
 
 import pytest
+import tree_sitter
+import tree_sitter_powershell
 from pages import FENCE, PAGES, ROOT, text_of
 
 # A set of tabs, from its first `=== "…"` to the last indented line.
@@ -27,6 +30,18 @@ def faults(text):
 @pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda page: page.stem)
 def test_nothing_that_powershell_refuses(page):
     assert not list(faults(text_of(page)))
+
+
+POWERSHELL = tree_sitter.Parser(tree_sitter.Language(tree_sitter_powershell.language()))
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda page: page.stem)
+def test_powershell_parses(page):
+    """No page was run in PowerShell, so its grammar at least reads what is to be pasted there."""
+    for block in FENCE.finditer(text_of(page)):
+        if block["language"] == "powershell":
+            body = textwrap.dedent(block["body"])
+            assert not POWERSHELL.parse(body.encode()).root_node.has_error, body
 
 
 TAB = """=== "Linux"
