@@ -154,6 +154,8 @@ class Run:
         database = os.path.realpath(self.options.db or configured)
         self.told |= {"database": database, "configured": database == configured}
         self.read(Path(database))
+        if not self.vectors:
+            raise Unknown("there are no vectors: search is by words alone")
         meta = dict(self.db.execute("SELECT key, value FROM _memtomem_meta"))
         held = [meta.get(f"embedding_{key}", "?") for key in ("provider", "model", "dimension")]
         # An ONNX model may be named with its owner, or without, in any case.
@@ -161,8 +163,6 @@ class Run:
         if names != held and (names[0].lower() != "onnx" or bare[0] != bare[1]):
             told = "the configuration names {}/{} ({} numbers), the database {}/{} ({})"
             raise Unknown(f"{told.format(*names, *held)}\nSee: mm embedding-reset")
-        if not self.vectors:
-            raise Unknown("there are no vectors: search is by words alone")
         logging.disable()  # what it says of the configuration was heard; the rest is told here
         self.embedder = memtomem("embedding.factory.create_embedder")(wanted)
         self.runner = asyncio.Runner()

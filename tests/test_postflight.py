@@ -283,6 +283,15 @@ EDGES = {
         2,
         "there are no vectors",
     ),
+    "a database that never had a model": (
+        lambda home: (
+            home.configure(provider="none", model="", dimension=0),
+            home.database.unlink(),
+            home.mm("index", home.notes),
+        ),
+        2,
+        "there are no vectors: search is by words alone",
+    ),
     "provider none": (
         lambda home: home.configure(provider="none", model="", dimension=0),
         2,
