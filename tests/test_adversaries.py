@@ -227,8 +227,8 @@ def swap_file_of_another_user(path: Path) -> None:
 
 
 SWAPS = [value for name, value in list(globals().items()) if name.startswith("swap_")]
-if WINDOWS:  # it has no fifo, no device in the file system, and os.stat tells no owner
-    SWAPS = [swap_missing, swap_directory, swap_huge]
+if WINDOWS:  # no fifo and no device in the file system; os.stat tells no owner; links are not free
+    SWAPS = [swap_missing, swap_directory, swap_huge, swap_zip, swap_zip_bomb]
 
 
 @pytest.mark.parametrize("swap", SWAPS, ids=lambda swap: swap.__name__)
@@ -253,6 +253,7 @@ def test_script_that_cannot_be_trusted_counts_unverified(
     assert "what it runs could not be read" in " ".join(text.split())
 
 
+@linux
 def test_script_in_another_mount_namespace(world, root):
     """In a container the same path is another file."""
     result = world(
@@ -262,6 +263,7 @@ def test_script_in_another_mount_namespace(world, root):
     assert [(row["pid"], row["verified"]) for row in rows] == [(result[0], False)]
 
 
+@linux
 def test_program_in_another_mount_namespace(world, root, home, stand_in):
     """As a service with a private /tmp, or a sandbox: its script is read as the process sees it."""
     (home / "app.py").write_text(f"import memtomem\n{STAY}")
@@ -498,6 +500,7 @@ def test_title_of_root_s_server(world, nobody_names):
     assert [row["command"] for row in rows_of(result)] == ["gunicorn memtomem.web.app:app"]
 
 
+@not_on_windows("has no SUDO_UID")
 def test_sudo_counts_who_ran_it(world, nobody, shared):
     """The database may be root's since an earlier sudo; the person's processes count as well."""
     result = world(
