@@ -254,19 +254,6 @@ def test_profile_with_any_name(start, stand_in, home, preflight, name):
     assert row["verified"] is True
 
 
-@pytest.mark.parametrize("encoding", ["cp437", "cp932", "cp1252", "utf-8"])
-def test_console_of_any_code_page(start, stand_in, home, preflight, encoding):
-    """A character that the console lacks is escaped; the report stands."""
-    script = home / "naïve-日本.py"
-    script.write_text(f"import memtomem\n{STAY}")
-    pid = start(stand_in.python, script)
-    for options in ([], ["--verbose"], ["--json", "--verbose"]):
-        report = preflight(*options, env={"PYTHONIOENCODING": encoding})
-        assert report.status == 1
-        assert str(pid) in report.stdout + report.stderr
-        assert "Traceback" not in report.stderr
-
-
 def test_ctrl_c(stand_in, home):
     """As the console's handler raises it in the main thread, in the middle of a look."""
     code = (
