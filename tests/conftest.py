@@ -36,6 +36,7 @@ from support import (
     STAND_IN,
     WINDOWS,
     Environment,
+    base_python,
     environment,
     is_wine,
     until,
@@ -259,8 +260,20 @@ def platform() -> str:
     return "own"
 
 
+SLOW = "looks that took too long"  # a test's property: so it comes from xdist's workers, too
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say how many looks `preflight` made in vain: under Wine, it makes them again."""
+    reports = [each for reports in terminalreporter.stats.values() for each in reports]
+    calls = [each for each in reports if getattr(each, "when", "") == "call"]
+    count = [name for each in calls for name, _ in each.user_properties].count(SLOW)
+    if count:
+        terminalreporter.write_line(f"{count} looks at the process table took more than 8 s")
+
+
 @pytest.fixture
-def preflight(home, stand_in, platform):
+def preflight(request, home, stand_in, platform):
     """Run the check as a program of its own."""
 
     def preflight(*options, python=sys.executable, script=None, env=None, **settings) -> Report:
@@ -275,6 +288,7 @@ def preflight(home, stand_in, platform):
             )
             if b"could not be read in 8 s" not in done.stdout + done.stderr:
                 break
+            request.node.user_properties.append((SLOW, 1))
         streams = (each.decode("utf-8", "surrogateescape") for each in (done.stdout, done.stderr))
         return Report(done.returncode, *(each.replace(os.linesep, "\n") for each in streams))
 
@@ -383,7 +397,7 @@ def world(request, stand_in, home, platform):
 @pytest.fixture(scope="session")
 def root():
     """Skip unless the tests may start processes of other users."""
-    if os.name == "nt" or os.getuid() != 0:
+    if WINDOWS or os.getuid() != 0:
         pytest.skip("only root can start processes of another user")
 
 
@@ -467,10 +481,11 @@ def run(*argv):
 
 def python_named(folder: Path, name: str) -> str:
     """A copy of Windows' Python under another name, which finds its library all the same."""
-    base = Path(sys.base_prefix)
+    python = Path(base_python())
+    base = python.parent
     for library in base.glob("*.dll"):
         shutil.copy(library, folder)
-    shutil.copy(base / "python.exe", folder / f"{name}.exe")
+    shutil.copy(python, folder / f"{name}.exe")
     (folder / f"{name}._pth").write_text(f"{base / 'Lib'}\n{base / 'DLLs'}\n", "utf-8")
     return str(folder / f"{name}.exe")
 

@@ -25,15 +25,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import Environment, environment
+from support import WINDOWS, Environment, environment
 
 VERSION = os.environ.get("MM_TEST_MEMTOMEM") or "0.6.12"
 OLDEST_PYTHON = (3, 12)  # memtomem's requires-python
 INSTALL_LIMIT = 600.0  # seconds; with a slow line and nothing in pip's cache
 # Read at import: tests give themselves another HOME.
 CACHE = Path(
-    os.environ.get("LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME")
-    or Path.home() / ".cache"
+    os.environ.get("LOCALAPPDATA" if WINDOWS else "XDG_CACHE_HOME") or Path.home() / ".cache"
 ).joinpath("mm-preflight-tests")
 
 ABOUT = """
@@ -90,7 +89,7 @@ def installed(folder: Path, version: str) -> Environment | None:
     """The environment in `folder`; None if it is not there, half made, or broken since."""
     if not (folder / "complete").is_file():
         return None
-    programs = folder / ("Scripts" if os.name == "nt" else "bin")
+    programs = folder / ("Scripts" if WINDOWS else "bin")
     try:
         about = ask([programs / "python", "-c", ABOUT])
         said = ask([programs / "mm", "--version"])
@@ -104,7 +103,7 @@ def make(folder: Path, python: str, requirement: str, loads_extensions: bool) ->
     """Install with pip, as this machine configures it. The stamp is written last."""
     shutil.rmtree(folder, ignore_errors=True)
     ask([python, "-m", "venv", folder], INSTALL_LIMIT)
-    inside = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
+    inside = folder / ("Scripts" if WINDOWS else "bin") / "python"
     pip = [inside, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     cure = [] if loads_extensions else ["pysqlite3-binary"]
     ask([*pip, requirement, *cure], INSTALL_LIMIT)
@@ -170,7 +169,7 @@ def pythons() -> Iterator[tuple[str, ...]]:
         return
     yield (sys.executable,)
     newer = ["3.12", "3.13", "3.14"]
-    if os.name == "nt":
+    if WINDOWS:
         yield from (("py", f"-{each}") for each in newer)
     yield from ((f"python{each}",) for each in newer)
     with contextlib.suppress(NotToBeHad):

@@ -114,6 +114,11 @@ class Environment(NamedTuple):
         return str(self.bin / name) + ".exe" * (WINDOWS and not name.endswith(".py"))
 
 
+def base_python(name: str = "python") -> str:
+    """On Windows, the Python that runs: a venv's python.exe is another program, and starts it."""
+    return os.path.join(sys.base_prefix, f"{name}.exe")
+
+
 def write_script(path: Path, interpreter: str, target: str) -> None:
     """A console script with the text pip gives it; `interpreter` is all that follows `#!`."""
     module, _, function = target.partition(":")
@@ -133,8 +138,9 @@ def write_script(path: Path, interpreter: str, target: str) -> None:
 def write_program(folder: Path, name: str, text: str) -> str:
     """A program of this Python's, as pip writes it: on Windows a launcher with the text inside."""
     path = folder / (f"{name}.exe" if WINDOWS else name)
-    path.write_text(f"#!{sys.executable}\n{text}", encoding="utf-8")
-    if WINDOWS:
+    if not WINDOWS:
+        path.write_text(f"#!{sys.executable}\n{text}", encoding="utf-8")
+    else:
         launcher = importlib.resources.files("pip._vendor.distlib") / "t64.exe"
         inside = io.BytesIO()
         with zipfile.ZipFile(inside, "w") as script:

@@ -362,7 +362,7 @@ result = [float(run.communicate()[0]) - killed, run.returncode]
 
 # ---- a terminal ---------------------------------------------------------------------------------
 
-terminal = not_on_windows("has no terminals that a test can make; see Ctrl-C in a console")
+terminal = not_on_windows("has no pty in Python; see Ctrl-C in a console")
 TERMINAL = """
 import fcntl, pty, select, termios
 
@@ -573,7 +573,7 @@ def test_on_every_platform(only, in_process, home, monkeypatch):
     ]
 
 
-@pytest.mark.skipif(os.name != "nt", reason="only Windows has batch files")
+@pytest.mark.skipif(not WINDOWS, reason="only Windows has batch files")
 def test_a_batch_file_without_its_suffix(only, in_process, home):
     only()
     (home / "hey.cmd").write_text("@echo off\r\necho %~2\r\nexit /b 4\r\n")

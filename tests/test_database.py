@@ -9,6 +9,7 @@ import pytest
 from mm_preflight.database import database_path, find_database, sudo_user
 from mm_preflight.records import Unknown
 from real import real
+from support import not_on_windows
 
 __all__ = ["real"]  # the fixture
 
@@ -195,7 +196,7 @@ def test_sudo_means_its_caller_but_not_in_a_root_shell(monkeypatch, command, exp
     assert (sudo_user() == 65534) is expected
 
 
-@pytest.mark.skipif(os.name == "nt", reason="a link there is followed another way")
+@not_on_windows("follows a link another way")
 def test_database_behind_a_link_and_two_dots(tmp_path):
     """The system follows the link first, and goes up from where that leads."""
     (tmp_path / "far" / "below").mkdir(parents=True)

@@ -14,7 +14,7 @@ import pytest
 import tree_sitter
 import tree_sitter_powershell
 from mm_preflight.cli import hook as hook_text
-from support import SCRIPT, WINDOWS, is_wine
+from support import SCRIPT, WINDOWS, is_wine, write_program
 
 MM = """#!/bin/sh
 printf '%s' "${0##*/}"; for arg; do printf ' [%s]' "$arg"; done; echo
@@ -265,27 +265,91 @@ def test_lint(command):
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_powershell_parses():
+# ---- PowerShell ---------------------------------------------------------------------------------
+
+# As pip installs them: .exe on Windows.
+POWERSHELL_MM = """
+import os, sys
+name = os.path.basename(sys.argv[0]).removesuffix(".exe")
+print(name, *(f"[{arg}]" for arg in sys.argv[1:]), flush=True)
+if os.environ.get("STDIN"):
+    print(sys.stdin.read().strip())
+sys.exit(7)
+"""
+POWERSHELL_CHECK = """
+import os, shutil, subprocess, sys
+print("checked", flush=True)
+assert sys.argv[1] == "--"
+verdict = int(os.environ["VERDICT"])
+sys.exit(verdict or subprocess.run([shutil.which(sys.argv[2]), *sys.argv[3:]]).returncode)
+"""
+RAN = "checked\nmm [embedding-reset] [--mode] [apply-current]\n"
+# VERDICT, a command, the exit status, and what is printed.
+POWERSHELL = {
+    "goes-through": ("1", "mm add 'a  b' --port 1", 7, "mm [add] [a  b] [--port] [1]\n"),
+    "reset": ("0", RESET, 7, RAN),
+    "refused": ("1", RESET, 1, "checked\n"),
+    "unknown": ("2", RESET, 2, "checked\n"),
+    "memtomem": ("0", RESET.replace("mm", "memtomem", 1), 7, RAN.replace("mm", "memtomem", 1)),
+    "memtomem-refused": ("1", RESET.replace("mm", "memtomem", 1), 1, "checked\n"),
+    "standard-input": ("0", f"'y' | {RESET}", 7, f"{RAN}y\n"),
+    "no-check": ("0", f"$env:PATH = ''\n{RESET}", 2, ""),
+}
+
+
+def powershell_script(command: str) -> str:
+    """The hook, loaded twice, a command, and its exit status in words: a crash has one, too."""
+    return f'{hook_text("powershell") * 2}{command}\n"last $LASTEXITCODE"\nexit $LASTEXITCODE\n'
+
+
+@pytest.fixture
+def with_stand_ins(tmp_path):
+    """An environment whose PATH begins with stand-ins that no shell has to read."""
+    for name in ("mm", "memtomem"):
+        write_program(tmp_path, name, POWERSHELL_MM)
+    write_program(tmp_path, "mm-preflight", POWERSHELL_CHECK)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+
+    def with_stand_ins(verdict: str, stdin: bool) -> dict[str, str]:
+        return os.environ | {"PATH": path, "VERDICT": verdict, "STDIN": "1" * stdin}
+
+    return with_stand_ins
+
+
+@pytest.mark.parametrize("name", POWERSHELL)
+def test_powershell_parses(name):
     """Where PowerShell is not to be had, its grammar still is."""
     parser = tree_sitter.Parser(tree_sitter.Language(tree_sitter_powershell.language()))
-    assert not parser.parse(hook_text("powershell").encode()).root_node.has_error
+    script = powershell_script(POWERSHELL[name][1])
+    assert not parser.parse(script.encode()).root_node.has_error
     assert parser.parse(b"function mm { if (").root_node.has_error
 
 
+def test_powershell_stand_ins(with_stand_ins):
+    """They do as is told above, also where no PowerShell calls them."""
+    for verdict, expected in [("0", (7, f"{RAN}y\n")), ("1", (1, "checked\n"))]:
+        env = with_stand_ins(verdict, stdin=True)
+        argv = [shutil.which("mm-preflight", path=env["PATH"]), "--", *RESET.split()]
+        done = subprocess.run(argv, env=env, input="y\n", capture_output=True, text=True)
+        assert (done.returncode, done.stdout) == expected
+
+
+@pytest.mark.parametrize("case", POWERSHELL)
 @pytest.mark.parametrize("name", ["powershell", "pwsh"])
-def test_powershell(name):
-    """Parsed and run where PowerShell is installed: 5.1 and 7, as in CI on Windows."""
+def test_powershell(with_stand_ins, name, case):
+    """Run where PowerShell is installed: 5.1 and 7, as in CI on Windows."""
     program = shutil.which(name)
     if not program or is_wine():  # which has an empty program of that name
-        pytest.skip(f"{name} is not installed: its hook was NOT run")
-    script = hook_text("powershell") * 2 + (
-        "$env:PATH = ''\nmm embedding-reset --mode apply-current\nexit $LASTEXITCODE\n"
-    )
+        must = os.environ.get("CI") and WINDOWS and not is_wine()
+        (pytest.fail if must else pytest.skip)(f"{name} is not installed: its hook was NOT run")
+    verdict, command, status, printed = POWERSHELL[case]
     done = subprocess.run(
-        [program, "-NoProfile", "-NonInteractive", "-Command", script],
+        [program, "-NoProfile", "-NonInteractive", "-Command", powershell_script(command)],
+        env=with_stand_ins(verdict, stdin=case == "standard-input"),
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=120,
     )
-    assert done.returncode == 2
-    assert "mm-preflight is not on PATH" in done.stderr
+    assert (done.returncode, done.stdout) == (status, f"{printed}last {status}\n")
+    assert ("mm-preflight is not on PATH" in done.stderr) == (case == "no-check")

@@ -670,15 +670,14 @@ def test_ctrl_c_while_its_python_starts(clean):
     assert err.endswith("mm-postflight: unknown, stopped by Ctrl-C\n")
 
 
-@not_on_windows("has no signal that a program can send to itself")
 def test_ctrl_c_while_the_answer_is_made(mixed):
     text = mixed.script.read_text(encoding="utf-8")
-    late = "def answer(self) -> dict[str, Any]:\n        os.kill(os.getpid(), signal.SIGINT)\n"
-    mixed.script.write_text(text.replace("def answer(self) -> dict[str, Any]:\n", late))
-    assert "signal.SIGINT)\n        " in mixed.script.read_text()
-    with started(mixed, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        out, err = process.communicate(timeout=SECONDS)
-    assert (process.returncode, err) == (1, "")
+    late = "def answer(self) -> dict[str, Any]:\n        signal.raise_signal(signal.SIGINT)\n"
+    text = text.replace("def answer(self) -> dict[str, Any]:\n", late)
+    assert "signal.SIGINT)\n        " in text
+    mixed.script.write_text(text, encoding="utf-8")
+    status, out, err = mixed.postflight()
+    assert (status, err) == (1, "")
     assert "mixed, 6 of 16" in out
 
 
@@ -693,7 +692,7 @@ def test_streams_that_are_closed(indexed, closed):
     assert indexed().postflight("--db", "/none", before=before)[0] == 2
 
 
-@not_on_windows("has no terminals that a test can make")
+@not_on_windows("has no pty in Python")
 def test_a_bar_is_taken_away_when_it_ends_early(clean, embedder):
     asked = []
 
@@ -711,7 +710,7 @@ def test_a_bar_is_taken_away_when_it_ends_early(clean, embedder):
     assert "ollama pull beta" in " ".join(told.split())
 
 
-@not_on_windows("has no terminals that a test can make")
+@not_on_windows("has no pty in Python")
 def test_on_a_terminal_it_shows_how_far_it_is(clean, embedder):
     embedder.answer = lambda model, texts: (time.sleep(0.2), give(model, texts))[1]
     clean.write([f"many/n{n:02}.md" for n in range(60)])
@@ -847,7 +846,7 @@ def test_a_key_that_is_no_header_is_not_shown(clean, embedder):
     assert "hush" not in json.dumps(answer)
 
 
-@not_on_windows("has no terminals that a test can make")
+@not_on_windows("has no pty in Python")
 @pytest.mark.parametrize("typed", ["n\n", "\n", "y\n"], ids=["no", "Enter", "yes"])
 def test_the_question(clean, embedder, typed):
     port = embedder.url.rpartition(":")[2]

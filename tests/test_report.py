@@ -493,7 +493,7 @@ def test_wait_time_over(start, preflight):
     assert report.stderr == ""
 
 
-TERMINAL = not_on_windows("has no pseudo-terminal for a test; there --wait shows no list")
+TERMINAL = not_on_windows("has no pty in Python; there --wait shows no list")
 
 
 @pytest.fixture
