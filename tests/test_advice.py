@@ -19,6 +19,7 @@ from pathlib import Path
 import psutil
 import pytest
 from mm_preflight.advice import Case, origin, stop
+from mm_preflight.instances import loops_of
 from mm_preflight.linux import stop_command_of
 from mm_preflight.records import Ancestor, Command
 from real import apart, real
@@ -45,13 +46,17 @@ LIBRARY = Command("library", "python app.py")
 TTY = "/dev/pts/3"
 
 
-def advice(command, *lines, terminal=None, windows=False, unit="", gone=True, **more) -> str:
+ARGV = ["python", "/v/bin/memtomem-server"]
+
+
+def advice(
+    command, *lines, terminal=None, windows=False, unit="", gone=True, argv=ARGV, **more
+) -> str:
     """The advice for process 7 whose ancestors, nearest first, have these command lines."""
     ancestors = [
         line if isinstance(line, Ancestor) else ancestor(line, 100 + at, terminal)
         for at, line in enumerate(lines)
     ]
-    argv = ["python", "/v/bin/memtomem-server"]
     found = origin(ancestors, terminal, gone, argv)
     kill = TASKKILL if windows else "kill 7"
     elevated = "an administrator's terminal" if windows else "sudo"
@@ -88,6 +93,16 @@ WORDS = {
         {},
         f"quit Gemini CLI (pid 100); {AGAIN}",
     ),
+    "client-of-npm-s-on-windows": (
+        (SERVER, r"node.exe C:\npm\node_modules\@anthropic-ai\claude-code\cli.js"),
+        {"windows": True},
+        f"quit Claude (pid 100); {AGAIN}",
+    ),
+    "program-of-npm-s": (
+        (SERVER, "node /usr/lib/node_modules/keeper/dist/index.js", INIT),
+        {},
+        "end keeper (pid 100), then kill 7; it may start the server again if you only kill that",
+    ),
     "client-nobody-knows": (
         (SERVER, "/opt/agent --serve", INIT),
         {},
@@ -107,6 +122,21 @@ WORDS = {
         (SERVER, r"C:\x\powershell.exe -noexit -command x", r"C:\x\Code.exe"),
         {"windows": True},
         TASKKILL,
+    ),
+    "launcher-of-python-on-windows": (
+        (SERVER, r"C:\Windows\py.exe -m memtomem.server", r"C:\Windows\explorer.exe"),
+        {"windows": True},
+        TASKKILL,
+    ),
+    "batch-file-that-names-no-exe": (
+        (WEB, ancestor("cmd.exe /c x.bat", 100, None, ":again\nMM web\ngoto again")),
+        {"windows": True, "argv": ["python", r"C:\v\mm.exe"]},
+        "taskkill /PID 100 /T /F   (that is cmd.exe, which would start it again, and all below it)",
+    ),
+    "folder-with-a-slash-behind-it": (
+        (LIBRARY, "/usr/bin/keeper", INIT),
+        {"argv": ["python", "pk/"]},
+        "kill 7   (if it comes back, end keeper (pid 100) first)",
     ),
     "explorer": ((SERVER, r"C:\Windows\explorer.exe"), {"windows": True}, TASKKILL),
     "orphan": ((SERVER, INIT), {}, f"kill 7   ({GONE})"),
@@ -303,6 +333,26 @@ def test_words(name):
     assert advice(*given, **settings) == expected
 
 
+@pytest.mark.parametrize(
+    "text, loops",
+    [
+        ("echo a\n:again\nmm web\ngoto again\n", ":again\nmm web\ngoto again"),
+        (":Again\nmm web\nif 1==1 GOTO :again\n", ":Again\nmm web\nif 1==1 GOTO :again"),
+        ("mm web\ngoto :eof\n:usage\necho x\n", ""),
+        ("goto on\nmm web\n:on\n", ""),
+        (":a\nREM goto a\n@rem goto a\n:: goto a\nmm web\n", ""),
+        ("@for /l %%i in (0,0,1) do mm web", "@for /l %%i in (0,0,1) do mm web"),
+        ("while(1){mm serve}", "while(1){mm serve}"),
+        ("do { mm serve } while (1)", "do { mm serve } while (1)"),
+        ("while :; do\n  mm web\ndone\nmm index", "while :; do\n  mm web\ndone"),
+        ("for f in *; do :; done; mm web", "for f in *; do :; done"),
+        ("mm web # while\n", ""),
+    ],
+)
+def test_loops(text, loops):
+    assert loops_of(text).strip() == loops
+
+
 def test_launcher_of_a_script_on_windows():
     """uvicorn.exe starts Python with itself as the script: one instance, whoever started it."""
     launcher = ancestor(r"C:\v\uvicorn.exe memtomem.web.app:app", 100)
@@ -417,9 +467,12 @@ def server(stand_in, home):
 
 
 def test_loop_in_a_script(start, server, advised, home):
-    script = home / ("keep.bat" if WINDOWS else "keep.sh")
-    if WINDOWS:
-        script.write_text(f":again\n{subprocess.list2cmdline(server)}\ngoto again\n")
+    folder = home / "my loops"
+    folder.mkdir()
+    script = folder / ("keep.bat" if WINDOWS else "keep.sh")
+    if WINDOWS:  # as it is typed there, without .exe
+        line = subprocess.list2cmdline([server[0].removesuffix(".exe"), *server[1:]])
+        script.write_text(f":again\n{line}\ngoto again\n")
     else:
         script.write_text(f"while :; do {shlex.join(server)}; sleep 0.2; done\n")
     pid = start(*(("cmd", "/c") if WINDOWS else ("sh",)), script)

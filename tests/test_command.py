@@ -581,6 +581,19 @@ def test_a_batch_file_without_its_suffix(only, in_process, home):
     assert (report.status, report.stdout.strip()) == (4, "b c")
 
 
+@pytest.mark.skipif(not WINDOWS, reason="only Windows has batch files")
+@pytest.mark.parametrize("argument", ["R&D", "a|b", "a>b", "a<b", "a^b", "%PATH%", 'a"b', "a\nb"])
+def test_a_batch_file_gets_no_commands_as_arguments(only, in_process, home, monkeypatch, argument):
+    """cmd, which runs it, would run or expand a part of them: no quotes hold for all."""
+    only()
+    monkeypatch.chdir(home)
+    (home / "hey.cmd").write_text("@echo on > ran\r\n")
+    there = set(home.iterdir())
+    report = in_process("--", home / "hey.cmd", "plain", argument)
+    assert (report.status, set(home.iterdir())) == (126, there)
+    assert "is a batch file, and its arguments hold one of" in report.stderr
+
+
 THREE = [sys.executable, "-c", "raise SystemExit(3)"]
 
 

@@ -187,6 +187,12 @@ def test_another_database_of_that_name(start, stand_in, home, database, prefligh
     assert report.of(pids[1]) == []
 
 
+def test_database_by_the_prefix_of_long_paths(start, stand_in, database, preflight):
+    pid = start(stand_in.python, "-c", READS + STAY, database)
+    [row] = preflight("--json", "--db", f"\\\\?\\{database}").of(pid)
+    assert row["evidence"] == ["database-open"]
+
+
 # ---- a process that denies everything -----------------------------------------------------------
 
 DENIES = """

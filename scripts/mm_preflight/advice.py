@@ -32,16 +32,19 @@ SUPERVISORS = {
     "pm2": ("pm2 list", "pm2 stop NAME"),
 }
 LAUNCHERS = frozenset(  # they start a program and wait for it: the child counts, not they
-    "uv uvx pipx sudo doas su timeout nohup nice env setsid xargs poetry pdm hatch mise".split()
+    "uv uvx py pyw pipx sudo doas su timeout nohup nice env setsid xargs poetry pdm hatch mise"
+    "".split()
 )
 # What has no terminal and started nobody either: the system's own, desktops, terminal programs.
 NOBODY = (
     r"(?i)(init\b|systemd|launchd|login\b|sshd|crond?|atd|dbus-|containerd-shim|dockerd|conmon|tini"
     r"|dumb-init|docker-init|catatonit|gnome-|plasma|kwin|ksmserver|kded|xfce4-|sway|Hyprland|i3\b"
     r"|openbox|Xorg|gdm|lightdm|sddm|tmux|screen\b|zellij|.*term(inal)?\d*\b|kitty|alacritty|konsole"
-    r"|explorer|conhost|OpenConsole|svchost|services\b|wininit|winlogon|userinit|sihost|Finder|Dock\b"
-    r"|loginwindow)"
+    r"|explorer|conhost|OpenConsole|svchost|services\b|wininit|winlogon|userinit|sihost|taskeng"
+    r"|WmiPrvSE|wsmprovhost|Finder|Dock\b|loginwindow)"
 )
+# npm's programs are called cli.js or index.js, all of them; their package has the name.
+PACKAGE = r".*\bnode_modules[/\\](?:@[^/\\]+[/\\])?([^./\\][^/\\]*).*"
 LOOPING = "the first would start it again: it is"
 INIT = r"init\b|systemd|launchd"
 
@@ -107,7 +110,8 @@ def _kind(each: Ancestor, above: list[Ancestor], argv: list[str]) -> str:
         return "supervisor"
     # Whether a loop is about this process: its program is named there, or comes in from outside.
     told = read_python_arguments(argv[1:])[1] if argv and is_python(argv[0]) else "".join(argv[:1])
-    named = rf"(?<![\w.-]){re.escape(basename(told))}(?![\w.-])" if told else r"\Z."
+    name = re.sub(r"(?i)\.exe\Z", "", basename(told.rstrip("/\\")))
+    named = rf"(?i:(?<![\w.-]){re.escape(name)}(\.exe)?(?![\w.-]))" if name else r"\Z."
     if re.search(rf'{named}|"\$@"|\$\*|\$1', each.loops):
         return "loop"
     if not each.prompt:
@@ -126,20 +130,16 @@ def script_of(each: Ancestor) -> str:
         script = "" if option == "c" else basename(script)
     elif re.match("(node|bun|deno)\\b", program):
         words = [word for word in each.argv[1:] if word != "run"]
-        script = basename(words[0]) if words and not words[0].startswith("-") else ""
+        script = words[0] if words and not words[0].startswith("-") else ""
+        script = basename(re.sub(PACKAGE, r"\1", script))
     # What is not plain may be code, and code may hold a secret.
     program = script if re.fullmatch(r"[\w.-]{1,40}", script) else program
     return program.lower().removesuffix(".exe")
 
 
-def is_interpreter(each: Ancestor) -> bool:
-    """Whether an ancestor is called by what it runs: it says nothing itself."""
-    return re.match("node|bun|deno|python", each.name.lower()) is not None
-
-
 def display_name(each: Ancestor) -> str:
-    """The name to call an ancestor by; of an interpreter, its script's."""
-    return script_of(each) if is_interpreter(each) else each.name
+    """The name to call an ancestor by; of an interpreter, its script's: it says nothing itself."""
+    return script_of(each) if re.match("node|bun|deno|python", each.name.lower()) else each.name
 
 
 def client_of(each: Ancestor) -> str | None:

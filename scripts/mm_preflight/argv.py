@@ -69,16 +69,16 @@ def read_python_arguments(args: list[str]) -> tuple[str, str, list[str]]:
 def read_shell_arguments(argv: list[str]) -> tuple[str, str]:
     """What a shell runs: ("c" | "script" | "", its value); "" is a prompt that a person types into.
 
-    A prompt may be told a file to read first (`bash --init-file FILE`, as VS Code starts it). Of a
-    script that is read from standard input (`-s`), the value is "".
+    A prompt may be told a file to read first (`bash --init-file FILE`, as VS Code starts it). Of
+    `cmd /k` and `powershell -noexit`, the value is what runs before the person types. Of a script
+    that is read from standard input (`-s`), it is "".
     """
     shell = basename(argv[0]).lower().removesuffix(".exe") if argv else ""
     before, windows = "", shell in ("cmd", "powershell", "pwsh")
-    if windows and {"-noexit", "/k"} & set(map(str.lower, argv)):
-        return "", ""
+    stays = windows and {"-noexit", "/k"} & set(map(str.lower, argv))
     for at, arg in enumerate(argv[1:], 2):
-        if windows and arg.lower() in ("/c", "-c", "-command", "-encodedcommand"):
-            return "c", " ".join(argv[at:])
+        if windows and re.fullmatch(r"(?i)/[ck]|-(c(o(m(m(a(nd?)?)?)?)?)?|encodedcommand)", arg):
+            return "" if stays else "c", " ".join(argv[at:])
         if not windows and re.fullmatch(r"-[A-Za-z]*c[A-Za-z]*", arg):
             return "c", "".join(argv[at : at + 1])
         if not windows and arg.startswith("--command="):
@@ -87,7 +87,7 @@ def read_shell_arguments(argv: list[str]) -> tuple[str, str]:
             return "script", ""
         option = re.match("[-/]" if windows else "[-+]", arg)
         if not option and not re.fullmatch(SHELL_VALUES, before):
-            return "script", arg
+            return "" if stays else "script", arg
         before = arg
     return "", ""
 

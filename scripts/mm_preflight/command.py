@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -27,7 +28,9 @@ def between(argv: list[str], look: Look, again: Look, show: Callable[[Result], N
 
     Returns COMMAND's exit status if that is not 0, else that of the verdict. Raises NotStarted.
     """
-    program, first = find(argv[0]), look()
+    program = find(argv[0])
+    _refuse_batch(program, argv[1:])
+    first = look()
     show(first)
     if first.verdict != "clear":
         return VERDICTS.index(first.verdict)
@@ -47,6 +50,14 @@ def find(name: str) -> str:
         return found
     there = shutil.which(name, os.F_OK) or (os.path.dirname(name) and os.path.exists(name))
     raise _not_started(name, missing=not there)
+
+
+def _refuse_batch(program: str, args: list[str]) -> None:
+    """Raise NotStarted where cmd, which runs batch files, would take an argument for commands."""
+    batch = os.name == "nt" and program.lower().endswith((".bat", ".cmd"))
+    if batch and re.search(r'[&|<>^%"\r\n]', "".join(args)):
+        why = 'is a batch file, and its arguments hold one of & | < > ^ % " or a line break'
+        raise NotStarted(f"{visible(program, 200)} {why}; nothing was run", 126)
 
 
 def _not_started(name: str, missing: bool) -> NotStarted:

@@ -93,6 +93,9 @@ def find_database(option: str | None) -> Database:
         if path[:1] == "~" and path[1:2] in ("", "/", "\\"):
             path = user_home() + path[1:]
         path = os.path.join(os.getcwd(), os.path.expanduser(path))
+        # Windows tells a process's files without the prefix \\?\ that a long path may have.
+        for prefix, plain in (("\\\\?\\UNC\\", "\\\\"), ("\\\\?\\", "")):
+            path = plain + path[len(prefix) :] if path.startswith(prefix) else path
         real = os.path.realpath(path)  # before abspath: the system follows a link before its ".."
         path = os.path.abspath(path)
         paths = [real + suffix for suffix in ("", "-wal", "-shm")]

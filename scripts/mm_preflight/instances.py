@@ -15,9 +15,10 @@ from mm_preflight.report import visible
 
 # A loop: its keyword in a place of a command, and all up to its end.
 LOOP = (
-    r"(?ims)(?:^|[;&|{(]|\b(?:do|then|else)\b)[ \t]*"
-    r"(?:while|until|for|foreach|repeat|select)\b.*?(?:\bdone\b|\bend\b|^\}|\Z)"
+    r"(?ims)(?:^|[;&|{(@]|\b(?:do|then|else)\b)[ \t]*"
+    r"(?:(?:while|until|for|foreach|repeat|select)\b|do[ \t]*\{).*?(?:\bdone\b|\bend\b|^\}|\Z)"
 )
+BATCH = r'(?i)[\s"@]*(?:call\s+)?"?(.*?\.(?:bat|cmd))(?![\w.])'  # the file that a command names
 SCRIPT_READ = 1 << 14  # bytes of a shell script in which a loop is looked for
 ARGUMENT_SHOWN = 1 << 16  # characters of an argument, for --verbose
 Hits = dict[int, Seen]
@@ -193,12 +194,26 @@ def ancestor(process: Any) -> Ancestor | None:
     if not is_shell(argv[0] if argv else name):
         return Ancestor(process.pid, name, argv, terminal, False, "")
     runs, text = read_shell_arguments(argv)
-    file = text.partition(" ")[0] if re.match(r"(?i)\S+\.(bat|cmd)\b", text) else text
-    if runs == "script" or file != text or text.lower().endswith((".bat", ".cmd")):
-        script = table.ask(lambda: read_bounded(table.locate(process, file)), b"")
-        text = script[:SCRIPT_READ].decode("latin-1")
-    text = re.sub(r"(?m)^[ \t]*(#|rem\b|::).*", "", text)
-    loops = "\n".join(match[0] for match in re.finditer(LOOP, text))
-    if re.search(r"(?i)\bgoto\b", text):  # a batch file's loop: what it repeats stands before it
-        loops = text
-    return Ancestor(process.pid, name, argv, terminal, not runs, loops)
+    batch = re.match(BATCH, text)
+    if runs == "script" or batch:
+        file = batch[1] if batch else text
+        script = table.ask(lambda: read_bounded(table.locate(process, file)), b"")[:SCRIPT_READ]
+        script = script.removeprefix(b"\xef\xbb\xbf")
+        wide = script.startswith((b"\xff\xfe", b"\xfe\xff"))  # as PowerShell 5.1 writes it
+        # PowerShell takes a command where others take a script.
+        text = script.decode("utf-16" if wide else "latin-1", "replace") or text
+    return Ancestor(process.pid, name, argv, terminal, not runs, loops_of(text))
+
+
+def loops_of(text: str) -> str:
+    """What a shell's command or script repeats."""
+    text = re.sub(r"(?im)^[ \t]*(#|@?rem\b|::).*", "", text)
+    loops = [match[0] for match in re.finditer(LOOP, text)]
+    # In a batch file, what stands from a label down to a goto that leads back there.
+    labels = {m[1].lower(): m.start() for m in re.finditer(r"(?m)^[ \t]*:[ \t]*([\w.-]+)", text)}
+    jumps = re.finditer(r"(?i)\bgoto\b[ \t:]*([\w.-]+)", text)
+    spans = [(labels.get(m[1].lower(), m.end()), m.end()) for m in jumps]
+    back = [(start, end) for start, end in spans if start < end]
+    if back:
+        loops.append(text[min(back)[0] : back[-1][1]])
+    return "\n".join(loops)

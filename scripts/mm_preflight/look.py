@@ -73,7 +73,7 @@ def _look_at(
 def _hiding(each: Seen) -> str:
     name = visible(table.ask(each.process.name, "?"), 32)
     why = f"process {each.pid} ({name}) hides what it does and may be Python"
-    return f"{why}; end it, or run this with {table.ELEVATED}"
+    return f"{why}; end it, or use {table.ELEVATED}"
 
 
 def _look_again(
