@@ -18,8 +18,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from mm_preflight.advice import Case, origin, stop
-from mm_preflight.instances import loops_of
+from mm_preflight.advice import Case, display_name, origin, stop
+from mm_preflight.instances import BATCH, loops_of
 from mm_preflight.linux import stop_command_of
 from mm_preflight.records import Ancestor, Command
 from real import apart, real
@@ -98,10 +98,10 @@ WORDS = {
         {"windows": True},
         f"quit Claude (pid 100); {AGAIN}",
     ),
-    "program-of-npm-s": (
-        (SERVER, "node /usr/lib/node_modules/keeper/dist/index.js", INIT),
+    "namesake-of-npm-s": (
+        (SERVER, "node /usr/lib/node_modules/claude-code-router/keeper.js", INIT),
         {},
-        "end keeper (pid 100), then kill 7; it may start the server again if you only kill that",
+        "end keeper.js (pid 100), then kill 7; it may start the server again if you only kill that",
     ),
     "client-nobody-knows": (
         (SERVER, "/opt/agent --serve", INIT),
@@ -131,6 +131,11 @@ WORDS = {
     "batch-file-that-names-no-exe": (
         (WEB, ancestor("cmd.exe /c x.bat", 100, None, ":again\nMM web\ngoto again")),
         {"windows": True, "argv": ["python", r"C:\v\mm.exe"]},
+        "taskkill /PID 100 /T /F   (that is cmd.exe, which would start it again, and all below it)",
+    ),
+    "batch-file-that-runs-what-it-is-given": (
+        (WEB, ancestor("cmd.exe /c x.bat", 100, None, ":again\n%*\ngoto again")),
+        {"windows": True},
         "taskkill /PID 100 /T /F   (that is cmd.exe, which would start it again, and all below it)",
     ),
     "folder-with-a-slash-behind-it": (
@@ -347,10 +352,21 @@ def test_words(name):
         ("while :; do\n  mm web\ndone\nmm index", "while :; do\n  mm web\ndone"),
         ("for f in *; do :; done; mm web", "for f in *; do :; done"),
         ("mm web # while\n", ""),
+        ("ssh me@for.example.org mm web", ""),
     ],
 )
 def test_loops(text, loops):
     assert loops_of(text).strip() == loops
+
+
+@pytest.mark.parametrize("text", ["a", '"', " ", "@", "do ", "call ", ":a\n", "node_modules/"])
+def test_text_of_another_s_takes_no_time(text):
+    """Of any length, because a regular expression cannot be interrupted."""
+    began, long = time.process_time(), text * (131_072 // len(text))
+    loops_of(long[:16_384])
+    re.match(BATCH, long)
+    display_name(Ancestor(1, "node", ["node", long], None, False, ""))
+    assert time.process_time() - began < 1
 
 
 def test_launcher_of_a_script_on_windows():

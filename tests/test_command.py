@@ -18,6 +18,7 @@ import mm_preflight
 import pytest
 from conftest import marked
 from mm_preflight import command, look
+from mm_preflight.command import is_split
 from mm_preflight.records import NotStarted, Result
 from real import isolated, real
 from support import (
@@ -591,7 +592,22 @@ def test_a_batch_file_gets_no_commands_as_arguments(only, in_process, home, monk
     there = set(home.iterdir())
     report = in_process("--", home / "hey.cmd", "plain", argument)
     assert (report.status, set(home.iterdir())) == (126, there)
-    assert "is a batch file, and its arguments hold one of" in report.stderr
+    assert "is a batch file, and its path or an argument holds" in report.stderr
+
+
+@pytest.mark.parametrize(
+    "argv, split",
+    [
+        (["x.cmd", "plain", "a b", "(c)"], False),
+        (["x.cmd", "R&D"], True),
+        (["X.BAT", "%PATH%"], True),
+        (["x.cmd. ", "a>b"], True),
+        ([r"C:\R&D\x.cmd"], True),
+        (["x.exe", "R&D", "%PATH%"], False),
+    ],
+)
+def test_what_cmd_would_split(argv, split):
+    assert is_split(argv[0], argv[1:]) is split
 
 
 THREE = [sys.executable, "-c", "raise SystemExit(3)"]

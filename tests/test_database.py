@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from mm_preflight.database import database_path, find_database, sudo_user
+from mm_preflight.database import database_path, find_database, plain, sudo_user
 from mm_preflight.records import Unknown
 from real import real
 from support import not_on_windows
@@ -194,6 +194,20 @@ def test_sudo_means_its_caller_but_not_in_a_root_shell(monkeypatch, command, exp
     monkeypatch.setenv("SUDO_UID", "65534")
     monkeypatch.setenv("SUDO_COMMAND", command)
     assert (sudo_user() == 65534) is expected
+
+
+@pytest.mark.parametrize(
+    "path, expected",
+    [
+        (r"\\?\C:\a\memtomem.db", r"C:\a\memtomem.db"),
+        (r"\\?\unc\host\a\memtomem.db", r"\\host\a\memtomem.db"),
+        (r"\\?\Volume{1-2}\memtomem.db", r"\\?\Volume{1-2}\memtomem.db"),
+        (r"\\host\a\memtomem.db", r"\\host\a\memtomem.db"),
+        ("/home/ana/memtomem.db", "/home/ana/memtomem.db"),
+    ],
+)
+def test_prefix_of_long_paths(path, expected):
+    assert plain(path) == expected
 
 
 @not_on_windows("follows a link another way")

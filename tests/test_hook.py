@@ -311,7 +311,8 @@ def with_stand_ins(tmp_path):
     path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
 
     def with_stand_ins(verdict: str, stdin: bool) -> dict[str, str]:
-        return os.environ | {"PATH": path, "VERDICT": verdict, "STDIN": "1" * stdin}
+        env = {"PATH": path, "VERDICT": verdict, "STDIN": "1" * stdin, "TERM": "dumb"}
+        return os.environ | env
 
     return with_stand_ins
 

@@ -262,6 +262,7 @@ def test_process_that_tells_its_user_alone(denying, only, in_process):
     report = in_process("--json")
     assert (report.status, report.json["verdict"]) == (2, "unknown")
     assert f"process {pid} (python.exe) hides what it does" in report.json["reason"]
+    assert report.json["reason"].endswith("or use an administrator's terminal")
     assert report.json["uninspected"] == 1
 
 

@@ -43,8 +43,8 @@ NOBODY = (
     r"|explorer|conhost|OpenConsole|svchost|services\b|wininit|winlogon|userinit|sihost|taskeng"
     r"|WmiPrvSE|wsmprovhost|Finder|Dock\b|loginwindow)"
 )
-# npm's programs are called cli.js or index.js, all of them; their package has the name.
-PACKAGE = r".*\bnode_modules[/\\](?:@[^/\\]+[/\\])?([^./\\][^/\\]*).*"
+# On Windows npm's programs are cli.js or index.js, all of them; of these the package says more.
+PACKAGE = r".*\bnode_modules[/\\](?:@[^/\\]+[/\\])?(claude-code|codex|gemini-cli|pm2)[/\\]"
 LOOPING = "the first would start it again: it is"
 INIT = r"init\b|systemd|launchd"
 
@@ -112,7 +112,7 @@ def _kind(each: Ancestor, above: list[Ancestor], argv: list[str]) -> str:
     told = read_python_arguments(argv[1:])[1] if argv and is_python(argv[0]) else "".join(argv[:1])
     name = re.sub(r"(?i)\.exe\Z", "", basename(told.rstrip("/\\")))
     named = rf"(?i:(?<![\w.-]){re.escape(name)}(\.exe)?(?![\w.-]))" if name else r"\Z."
-    if re.search(rf'{named}|"\$@"|\$\*|\$1', each.loops):
+    if re.search(rf'{named}|"\$@"|\$\*|\$1|%\*|%~?1', each.loops):
         return "loop"
     if not each.prompt:
         return "program"
@@ -131,7 +131,7 @@ def script_of(each: Ancestor) -> str:
     elif re.match("(node|bun|deno)\\b", program):
         words = [word for word in each.argv[1:] if word != "run"]
         script = words[0] if words and not words[0].startswith("-") else ""
-        script = basename(re.sub(PACKAGE, r"\1", script))
+        script = basename(found[1] if (found := re.match(PACKAGE, script)) else script)
     # What is not plain may be code, and code may hold a secret.
     program = script if re.fullmatch(r"[\w.-]{1,40}", script) else program
     return program.lower().removesuffix(".exe")

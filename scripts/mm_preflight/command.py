@@ -29,7 +29,9 @@ def between(argv: list[str], look: Look, again: Look, show: Callable[[Result], N
     Returns COMMAND's exit status if that is not 0, else that of the verdict. Raises NotStarted.
     """
     program = find(argv[0])
-    _refuse_batch(program, argv[1:])
+    if os.name == "nt" and is_split(program, argv[1:]):
+        why = 'is a batch file, and its path or an argument holds & | < > ^ % " or a line break'
+        raise NotStarted(f"{visible(program, 200)} {why}; nothing was run", 126)
     first = look()
     show(first)
     if first.verdict != "clear":
@@ -52,12 +54,10 @@ def find(name: str) -> str:
     raise _not_started(name, missing=not there)
 
 
-def _refuse_batch(program: str, args: list[str]) -> None:
-    """Raise NotStarted where cmd, which runs batch files, would take an argument for commands."""
-    batch = os.name == "nt" and program.lower().endswith((".bat", ".cmd"))
-    if batch and re.search(r'[&|<>^%"\r\n]', "".join(args)):
-        why = 'is a batch file, and its arguments hold one of & | < > ^ % " or a line break'
-        raise NotStarted(f"{visible(program, 200)} {why}; nothing was run", 126)
+def is_split(program: str, args: list[str]) -> bool:
+    """Whether cmd, which runs batch files, would take a part of these words for its own."""
+    batch = program.rstrip(". ").lower().endswith((".bat", ".cmd"))
+    return batch and re.search(r'[&|<>^%"\r\n]', "".join([program, *args])) is not None
 
 
 def _not_started(name: str, missing: bool) -> NotStarted:

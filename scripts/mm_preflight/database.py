@@ -86,6 +86,15 @@ def _storage(text: str, section: str = "") -> dict[str, str]:
     return fields
 
 
+def plain(path: str) -> str:
+    """A path of Windows' without the prefix \\\\?\\, as the files of a process are told there."""
+    if path[:4] != "\\\\?\\":
+        return path
+    if path[4:8].upper() == "UNC\\":
+        return "\\\\" + path[8:]
+    return path[4:] if path[5:6] == ":" else path
+
+
 def find_database(option: str | None) -> Database:
     """The database of --db or of the configuration. Raises Unknown if it cannot be looked at."""
     try:
@@ -93,9 +102,6 @@ def find_database(option: str | None) -> Database:
         if path[:1] == "~" and path[1:2] in ("", "/", "\\"):
             path = user_home() + path[1:]
         path = os.path.join(os.getcwd(), os.path.expanduser(path))
-        # Windows tells a process's files without the prefix \\?\ that a long path may have.
-        for prefix, plain in (("\\\\?\\UNC\\", "\\\\"), ("\\\\?\\", "")):
-            path = plain + path[len(prefix) :] if path.startswith(prefix) else path
         real = os.path.realpath(path)  # before abspath: the system follows a link before its ".."
         path = os.path.abspath(path)
         paths = [real + suffix for suffix in ("", "-wal", "-shm")]
@@ -111,7 +117,7 @@ def find_database(option: str | None) -> Database:
     getuid = getattr(os, "getuid", None)
     return Database(
         path,
-        frozenset(paths),
+        frozenset({*paths, *map(plain, paths)}),
         tuple(os.path.basename(each).lower() for each in paths),
         frozenset((each.st_dev, each.st_ino) for each in found if each.st_ino),  # 0: not known
         any(each.st_nlink > 1 for each in found),

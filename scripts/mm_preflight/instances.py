@@ -15,11 +15,11 @@ from mm_preflight.report import visible
 
 # A loop: its keyword in a place of a command, and all up to its end.
 LOOP = (
-    r"(?ims)(?:^|[;&|{(@]|\b(?:do|then|else)\b)[ \t]*"
+    r"(?ims)(?:^(?:[ \t]*+@)?|[;&|{(]|\b(?:do|then|else)\b)[ \t]*"
     r"(?:(?:while|until|for|foreach|repeat|select)\b|do[ \t]*\{).*?(?:\bdone\b|\bend\b|^\}|\Z)"
 )
-BATCH = r'(?i)[\s"@]*(?:call\s+)?"?(.*?\.(?:bat|cmd))(?![\w.])'  # the file that a command names
-SCRIPT_READ = 1 << 14  # bytes of a shell script in which a loop is looked for
+BATCH = r'(?i)[\s"@]*+(?:call\s++)?+"?+(.*?\.(?:bat|cmd))(?![\w.])'  # the file of a command
+SCRIPT_READ = 1 << 14  # bytes of a shell script or command in which a loop is looked for
 ARGUMENT_SHOWN = 1 << 16  # characters of an argument, for --verbose
 Hits = dict[int, Seen]
 Chains = dict[int, list[Ancestor]]
@@ -196,13 +196,14 @@ def ancestor(process: Any) -> Ancestor | None:
     runs, text = read_shell_arguments(argv)
     batch = re.match(BATCH, text)
     if runs == "script" or batch:
-        file = batch[1] if batch else text
+        file = batch[1] if batch and runs != "script" else text
         script = table.ask(lambda: read_bounded(table.locate(process, file)), b"")[:SCRIPT_READ]
         script = script.removeprefix(b"\xef\xbb\xbf")
         wide = script.startswith((b"\xff\xfe", b"\xfe\xff"))  # as PowerShell 5.1 writes it
         # PowerShell takes a command where others take a script.
-        text = script.decode("utf-16" if wide else "latin-1", "replace") or text
-    return Ancestor(process.pid, name, argv, terminal, not runs, loops_of(text))
+        command = runs == "c" or basename(argv[0]).lower().startswith(("powershell", "pwsh"))
+        text = script.decode("utf-16" if wide else "latin-1", "replace") or text * command
+    return Ancestor(process.pid, name, argv, terminal, not runs, loops_of(text[:SCRIPT_READ]))
 
 
 def loops_of(text: str) -> str:

@@ -2,9 +2,9 @@
 
 Elsewhere in the house: HAS_LAUNCHERS goes through table, look and instances, because mm.exe with
 its script inside starts Python and waits; argv reads cmd and PowerShell; advice knows the .exe of a
-script as a launcher, and taskkill's /T; files and database go without owners; command has other
-signals, and exit statuses without a sign; look waits in steps that hear Ctrl-C; report knows how a
-pipe that nobody reads fails.
+script as a launcher, and taskkill's /T; files and database go without owners, and database knows
+the prefix of long paths; command has other signals, exit statuses without a sign, and batch files;
+look waits in steps that hear Ctrl-C; report knows how a pipe that nobody reads fails.
 """
 
 from __future__ import annotations
