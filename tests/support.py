@@ -119,6 +119,15 @@ def base_python(name: str = "python") -> str:
     return os.path.join(sys.base_prefix, f"{name}.exe")
 
 
+def powershell_parses(text: str) -> bool:
+    """Whether PowerShell's grammar reads a script; it is there also where PowerShell is not."""
+    import tree_sitter
+    import tree_sitter_powershell
+
+    parser = tree_sitter.Parser(tree_sitter.Language(tree_sitter_powershell.language()))
+    return not parser.parse(text.encode()).root_node.has_error
+
+
 def write_script(path: Path, interpreter: str, target: str) -> None:
     """A console script with the text pip gives it; `interpreter` is all that follows `#!`."""
     module, _, function = target.partition(":")

@@ -574,7 +574,10 @@ def test_on_every_platform(only, in_process, home, monkeypatch):
     ]
 
 
-@pytest.mark.skipif(not WINDOWS, reason="only Windows has batch files")
+batch_files = pytest.mark.skipif(not WINDOWS, reason="only Windows has batch files")
+
+
+@batch_files
 def test_a_batch_file_without_its_suffix(only, in_process, home):
     only()
     (home / "hey.cmd").write_text("@echo off\r\necho %~2\r\nexit /b 4\r\n")
@@ -582,7 +585,7 @@ def test_a_batch_file_without_its_suffix(only, in_process, home):
     assert (report.status, report.stdout.strip()) == (4, "b c")
 
 
-@pytest.mark.skipif(not WINDOWS, reason="only Windows has batch files")
+@batch_files
 @pytest.mark.parametrize("argument", ["R&D", "a|b", "a>b", "a<b", "a^b", "%PATH%", 'a"b', "a\nb"])
 def test_a_batch_file_gets_no_commands_as_arguments(only, in_process, home, monkeypatch, argument):
     """cmd, which runs it, would run or expand a part of them: no quotes hold for all."""

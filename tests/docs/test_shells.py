@@ -4,9 +4,8 @@ import re
 import textwrap
 
 import pytest
-import tree_sitter
-import tree_sitter_powershell
 from pages import FENCE, PAGES, ROOT, text_of
+from support import powershell_parses
 
 # A set of tabs, from its first `=== "…"` to the last indented line.
 TABS = re.compile(r'(?:^=== ".*"\n(?:(?: {4}.*)?\n)+)+', re.M)
@@ -32,16 +31,12 @@ def test_nothing_that_powershell_refuses(page):
     assert not list(faults(text_of(page)))
 
 
-POWERSHELL = tree_sitter.Parser(tree_sitter.Language(tree_sitter_powershell.language()))
-
-
 @pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda page: page.stem)
 def test_powershell_parses(page):
     """No page was run in PowerShell, so its grammar at least reads what is to be pasted there."""
     for block in FENCE.finditer(text_of(page)):
         if block["language"] == "powershell":
-            body = textwrap.dedent(block["body"])
-            assert not POWERSHELL.parse(body.encode()).root_node.has_error, body
+            assert powershell_parses(textwrap.dedent(block["body"])), block["body"]
 
 
 TAB = """=== "Linux"
