@@ -147,15 +147,15 @@ def write_script(path: Path, interpreter: str, target: str) -> None:
 def write_program(folder: Path, name: str, text: str) -> str:
     """A program of this Python's, as pip writes it: on Windows a launcher with the text inside."""
     path = folder / (f"{name}.exe" if WINDOWS else name)
-    if not WINDOWS:
-        path.write_text(f"#!{sys.executable}\n{text}", encoding="utf-8")
-    else:
+    if WINDOWS:
         launcher = importlib.resources.files("pip._vendor.distlib") / "t64.exe"
         inside = io.BytesIO()
         with zipfile.ZipFile(inside, "w") as script:
             script.writestr("__main__.py", text)
         head = f"#!{sys.executable}\r\n".encode()
         path.write_bytes(launcher.read_bytes() + head + inside.getvalue())
+    else:
+        path.write_text(f"#!{sys.executable}\n{text}", encoding="utf-8")
     path.chmod(0o755)
     return str(path)
 

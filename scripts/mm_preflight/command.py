@@ -31,7 +31,7 @@ def between(argv: list[str], look: Look, again: Look, show: Callable[[Result], N
     program = find(argv[0])
     if os.name == "nt" and is_split(program, argv[1:]):
         why = 'is a batch file, and its path or an argument holds & | < > ^ % " or a line break'
-        raise NotStarted(f"{visible(program, 200)} {why}; nothing was run", 126)
+        raise _not_started(program, missing=False, why=why)
     first = look()
     show(first)
     if first.verdict != "clear":
@@ -60,8 +60,8 @@ def is_split(program: str, args: list[str]) -> bool:
     return batch and re.search(r'[&|<>^%"\r\n]', "".join([program, *args])) is not None
 
 
-def _not_started(name: str, missing: bool) -> NotStarted:
-    why = "is not there" if missing else "cannot be executed"
+def _not_started(name: str, missing: bool, why: str = "cannot be executed") -> NotStarted:
+    why = "is not there" if missing else why
     return NotStarted(f"{visible(name, 200)} {why}; nothing was run", 127 if missing else 126)
 
 
