@@ -19,8 +19,8 @@ from pathlib import Path
 import psutil
 import pytest
 from mm_preflight.advice import Case, display_name, origin, stop
+from mm_preflight.cgroups import stop_command_of
 from mm_preflight.instances import BATCH, loops_of
-from mm_preflight.linux import stop_command_of
 from mm_preflight.records import Ancestor, Command
 from real import apart, real
 from support import WINDOWS, chain, free_port, is_wine, not_on_windows, until

@@ -125,8 +125,7 @@ def mark(result: Result, began: float) -> Result:
     """The look after COMMAND: each row says whether it started before COMMAND or while it ran."""
 
     def marked(row: Row) -> Row:
-        started = _started(row.pid, time.time() - (row.age or 0))
-        return row._replace(during_command=started >= began)
+        return row._replace(during_command=row.began is None or row.began >= began)
 
-    rows = {each: [*map(marked, getattr(result, each))] for each in ("processes", "other_users")}
-    return result._replace(after=True, **rows)
+    counted, others = ([*map(marked, each)] for each in (result.processes, result.other_users))
+    return result._replace(after=True, processes=counted, other_users=others)
