@@ -13,12 +13,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
-from mm_preflight import table
+from mm_preflight import apart, table
 from mm_preflight.records import VERDICTS, Any, NotStarted, Result, Row
 from mm_preflight.report import visible
 
 # A terminal sends the first three to COMMAND as well, which may go on after them.
 SIGNALS = ("SIGINT", "SIGQUIT", "SIGBREAK", "SIGTERM", "SIGHUP")
+FIND_SECONDS = 5.0
 HANDED_ON = SIGNALS[3:]
 Look = Callable[[], Result]
 
@@ -47,11 +48,24 @@ def between(argv: list[str], look: Look, again: Look, show: Callable[[Result], N
 
 
 def find(name: str) -> str:
-    """The path of the program that a shell would start. Raises NotStarted."""
-    if found := shutil.which(name):
-        return found
-    there = shutil.which(name, os.F_OK) or (os.path.dirname(name) and os.path.exists(name))
-    raise _not_started(name, missing=not there)
+    """The path of the program that a shell would start. Raises NotStarted.
+
+    PATH may lead to a file system that does not answer.
+    """
+
+    def search(tell: Callable[[object], None]) -> None:
+        found = shutil.which(name)
+        there = shutil.which(name, os.F_OK) or (os.path.dirname(name) and os.path.exists(name))
+        tell((found, bool(there)))
+
+    told, late, _ = apart.call(search, FIND_SECONDS)
+    if late or not told:
+        why = f"was not found in {FIND_SECONDS:g} s: a folder of PATH does not answer"
+        raise _not_started(name, missing=False, why=why)
+    found, there = told
+    if not found:
+        raise _not_started(name, missing=not there)
+    return str(found)
 
 
 def is_split(program: str, args: list[str]) -> bool:
