@@ -6,7 +6,7 @@ import re
 import time
 from functools import partial
 
-from mm_preflight import registry, table
+from mm_preflight import registry, table, users
 from mm_preflight.advice import Case, Origin, is_launcher, origin, stop
 from mm_preflight.argv import basename, is_python, is_shell, library_user, read_shell_arguments
 from mm_preflight.files import read_bounded
@@ -188,7 +188,7 @@ def _case(chief: Seen, origin: Origin, members: list[Seen], family: set[int]) ->
         origin=origin._replace(name=visible(origin.name, 32)),
         unit=table.stop_command(chief.thread, {*workers, *family}),
         owner=visible(user, 40) if user and user != mine else "",
-        elevated="" if table.is_root() else table.system.elevated,
+        elevated="" if users.is_root() else table.system.elevated,
         suspended=table.system.is_stopped(table.process_of(chief.thread)),
     )
 
