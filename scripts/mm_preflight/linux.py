@@ -1,4 +1,4 @@
-"""What only Linux has: a fast sieve over /proc, its namespaces, hidepid, cgroups and threads.
+"""What only Linux has: a fast sieve over /proc, its namespaces, hidepid and threads.
 
 For speed: psutil reads a second file of each process, to tell it from a later one of the same PID,
 and its open_files() also stats every file and reads its position, which doubles the time of the
@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 
 from mm_preflight.argv import basename, is_python, is_shell
-from mm_preflight.files import read_bounded
+from mm_preflight.linux_state import held as held
+from mm_preflight.linux_state import stop_command as stop_command
 from mm_preflight.records import Database, Unknown
 
 INITIAL_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO, include/linux/proc_ns.h
@@ -124,40 +124,3 @@ def blind_spots(known: set[int], denied: bool) -> list[str]:
     except OSError:  # a kernel without PID namespaces
         return spots
     return spots if namespace == INITIAL_PID_NAMESPACE else [*spots, "container"]
-
-
-def stop_command(pid: int, family: frozenset[int]) -> str:
-    """The command that stops the container or the systemd service of a process, or ''.
-
-    A service that runs others too, beside the process and its `family`, is not to be stopped.
-    """
-    try:
-        groups, own = (read_bounded(f"/proc/{each}/cgroup").decode() for each in (pid, "self"))
-    except (OSError, ValueError):
-        return ""
-    command = "" if groups == own else stop_command_of(groups)
-    if ".service" not in command and command != "?":
-        return command
-    for tree, line in (("", "0::"), ("/systemd", "name=systemd:"), ("/unified", "0::")):
-        path = re.search(rf"^(?:\d+:)?{line}(/.*)$", groups, re.M)
-        try:
-            members = read_bounded(f"/sys/fs/cgroup{tree}{path[1]}/cgroup.procs") if path else b""
-        except OSError:
-            continue
-        if members and not set(map(int, members.split())) <= family:
-            return ""
-    return command
-
-
-def stop_command_of(groups: str) -> str:
-    """The same by the text of /proc/PID/cgroup. "?": a service whose name is not to be pasted."""
-    if match := re.search(r"(docker|libpod)[-/]([0-9a-f]{12})[0-9a-f]{52}", groups):
-        return f"{'podman' if match[1] == 'libpod' else 'docker'} stop {match[2]}"
-    # Of version 1, systemd's own line; other controllers stop at the user's.
-    match = re.search(r"^(?:0::|\d+:name=systemd:)(.*)/([^/\n]+\.service)$", groups, re.M)
-    # A login, a scheduler or a desktop runs other things too.
-    if not match or re.match(r"(ssh|cron|at)d?\b|dbus|docker|containerd|gdm|app-|org\.", match[2]):
-        return ""
-    if not re.fullmatch(r"[\w.@:][\w.@:-]*", match[2], re.A):
-        return "?"
-    return f"{'systemctl --user' if '/user@' in match[1] else 'sudo systemctl'} stop {match[2]}"

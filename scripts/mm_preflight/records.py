@@ -60,8 +60,18 @@ Database = namedtuple("Database", "path paths names ids linked owners")
 Seen = namedtuple("Seen", "pid process argv python holds command ours", defaults=(None, True))
 
 # An ancestor. `prompt`: it is a shell that a person types into; `loops`: of a shell, the loops
-# in its command or script, as text: they may start again what ends.
-Ancestor = namedtuple("Ancestor", "pid name argv terminal prompt loops")
+# in its command or script, as text: they may start again what ends; `folder`: its working
+# directory, of a supervisor alone; `leads`: it is the first process of its session.
+Ancestor = namedtuple(
+    "Ancestor",
+    "pid name argv terminal prompt loops folder leads",
+    defaults=(None, False, "", "", False),
+)
+
+# What keeps a process from hearing a kill. `kind`: "stopped" (Ctrl-Z, SIGSTOP), "traced" (a
+# debugger holds it), "frozen" (its control group is) or "waiting" (uninterruptible); `who`: the
+# debugger, as "NAME (pid N)"; `cure`: the command that helps, or ""; `mount`: what it waits for.
+Held = namedtuple("Held", "kind who cure mount", defaults=("", "", ""))
 
 # One live instance: the fields of the JSON, then three for --verbose and people: argv, its age in
 # seconds, and whether the client that started it started this check too. All text is visible().

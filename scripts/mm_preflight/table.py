@@ -138,11 +138,6 @@ def is_alive(process: Any) -> bool:
     return not dead and bool(ask(process.is_running, True))
 
 
-def is_stopped(process: Any) -> bool:
-    """Whether it is suspended, by Ctrl-Z or SIGSTOP, and does not end before it is woken."""
-    return bool(here("is_stopped", lambda p: ask(p.status, "") == psutil.STATUS_STOPPED, process))
-
-
 def locate(process: Any, path: str) -> str:
     """Where a script of a process lies, seen from here; OSError if that cannot be told."""
     if not os.path.isabs(path):

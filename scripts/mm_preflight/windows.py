@@ -30,9 +30,8 @@ def open_files(process: Any) -> list[str]:
     return [each.path for each in process.memory_maps()] if is_python(process.name()) else []
 
 
-def is_stopped(process: Any) -> bool:
-    """Never: taskkill ends a suspended process as any other."""
-    return False
+def held(pid: int) -> None:
+    """Nothing keeps taskkill from ending a process, if it is suspended or not."""
 
 
 def kill_command(pid: int) -> str:

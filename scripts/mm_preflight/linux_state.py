@@ -1,0 +1,179 @@
+"""What only Linux tells of one process: its control groups, and what keeps a kill from working."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from contextlib import suppress
+
+from mm_preflight.files import read_bounded
+from mm_preflight.naming import one_word
+from mm_preflight.records import Held
+from mm_preflight.supervisors import FOLDER
+
+CGROUPS = "/sys/fs/cgroup"
+# What may be silent for ever: file systems of other machines, and of programs.
+REMOTE = re.compile(r"fuse|nfs|cifs|smb|9p|ceph|afs|glusterfs|lustre|davfs|ncp")
+WAITS_SECONDS = 0.2  # a disk that works lets nothing wait that long without a break
+
+
+def held(pid: int) -> Held | None:
+    """What keeps a process from hearing a kill, or None. It opens nothing but /proc and /sys."""
+    # Where version 1 freezes a process, its state is that of one that waits.
+    if (cure := frozen(pid)) is not None:
+        return Held(kind="frozen", cure=cure)
+    state, tracer = status(pid)
+    if state == "T":
+        return Held(kind="stopped", cure=f"kill -CONT {pid}")
+    if state == "t":
+        return Held(kind="traced", who=f"{one_word(read(f'/proc/{tracer}/comm'))} (pid {tracer})")
+    if state == "D" and stays_waiting(pid):
+        mount = waits_for(pid)
+        # Of what is not plain, nothing is told to be pasted; and "/" is not to be taken away.
+        plain = FOLDER.fullmatch(mount)
+        return Held(kind="waiting", mount=mount, cure=f"{sudo()}umount -l {mount}" if plain else "")
+    return None
+
+
+def read(path: str) -> str:
+    try:
+        return read_bounded(path).decode("utf-8", "replace")
+    except (OSError, ValueError):
+        return ""
+
+
+def sudo() -> str:
+    return "" if os.geteuid() == 0 else "sudo "
+
+
+def status(pid: int) -> tuple[str, int]:
+    """The letter of a process's state, and who traces it, or 0."""
+    text = read(f"/proc/{pid}/status")
+    state = re.search(r"^State:\s*(\w)", text, re.M)
+    tracer = re.search(r"^TracerPid:\s*(\d+)", text, re.M)
+    return state[1] if state else "", int(tracer[1]) if tracer else 0
+
+
+# ---- what it waits for --------------------------------------------------------------------------
+
+
+def stays_waiting(pid: int) -> bool:
+    """Whether a process is in uninterruptible sleep, and was not there for a moment only."""
+    end = time.monotonic() + WAITS_SECONDS
+    while time.monotonic() < end:
+        if status(pid)[0] != "D":
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def waits_for(pid: int) -> str:
+    """The mount that a process most likely waits for; "" if that cannot be told.
+
+    By the paths that it has in its arguments, open, or as its folder: text alone, because to touch
+    one is to wait as well.
+    """
+    mounts = remote_mounts(read("/proc/self/mountinfo"))
+    for path in paths_of(pid) if mounts else ():
+        within = [mount for mount in mounts if f"{path}/".startswith(f"{mount.rstrip('/')}/")]
+        if within:
+            return max(within, key=len)
+    return ""
+
+
+def remote_mounts(mountinfo: str) -> list[str]:
+    """The mount points of file systems that may be silent, by the text of /proc/PID/mountinfo."""
+    found = []
+    for line in mountinfo.splitlines():
+        before, _, after = line.partition(" - ")
+        fields = before.split(" ")
+        if REMOTE.match(after) and len(fields) > 4:
+            found.append(re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), fields[4]))
+    return found
+
+
+def paths_of(pid: int) -> list[str]:
+    """The absolute paths in a process's arguments, then its open files, folder and program."""
+    words = read(f"/proc/{pid}/cmdline").split("\0")
+    links = [f"/proc/{pid}/cwd", f"/proc/{pid}/exe"]
+    with suppress(OSError):
+        links += [f"/proc/{pid}/fd/{number}" for number in os.listdir(f"/proc/{pid}/fd")]
+    for link in links:
+        try:
+            words.append(os.readlink(link))
+        except OSError:
+            continue
+    return [word for word in words if word.startswith("/")]
+
+
+# ---- control groups -----------------------------------------------------------------------------
+
+
+def frozen(pid: int) -> str | None:
+    """The command that thaws a process; "" if it cannot be told, None if it is not frozen."""
+    for line in read(f"/proc/{pid}/cgroup").splitlines():
+        number, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if number == "0":
+            for tree in (CGROUPS, f"{CGROUPS}/unified"):
+                if re.search(r"^frozen 1$", read(f"{tree}{path}/cgroup.events"), re.M):
+                    return thaw(tree, path, "cgroup.freeze", "1", "cgroup.freeze", "0")
+        elif "freezer" in controllers.split(","):
+            tree = f"{CGROUPS}/freezer"
+            if read(f"{tree}{path}/freezer.state").strip() in ("FROZEN", "FREEZING"):
+                return thaw(tree, path, "freezer.self_freezing", "1", "freezer.state", "THAWED")
+    return None
+
+
+def thaw(tree: str, path: str, asked: str, yes: str, told: str, word: str) -> str:
+    """The command that thaws the nearest group at or above `path` that was itself frozen, or "".
+
+    `asked`: the file that says `yes` there; `told`: the one that takes `word`.
+    """
+    while path.strip("/") and read(f"{tree}{path}/{asked}").strip() != yes:
+        path = path.rpartition("/")[0]
+    unit = re.fullmatch(r".*/([\w.@:][\w.@:-]*\.(service|scope|slice))", path, re.A)
+    if unit:
+        return f"{'systemctl --user' if '/user@' in path else f'{sudo()}systemctl'} thaw {unit[1]}"
+    file = f"{tree}{path}/{told}"
+    if not path.strip("/") or not FOLDER.fullmatch(file):
+        return ""
+    return f"echo {word} > {file}" if not sudo() else f"echo {word} | sudo tee {file}"
+
+
+def stop_command(pid: int, family: frozenset[int]) -> str:
+    """The command that stops the container or the systemd service of a process, or ''.
+
+    A service that runs others too, beside the process and its `family`, is not to be stopped.
+    """
+    try:
+        groups, own = (read_bounded(f"/proc/{each}/cgroup").decode() for each in (pid, "self"))
+    except (OSError, ValueError):
+        return ""
+    command = "" if groups == own else stop_command_of(groups)
+    if ".service" not in command and command != "?":
+        return command
+    for tree, line in (("", "0::"), ("/systemd", "name=systemd:"), ("/unified", "0::")):
+        path = re.search(rf"^(?:\d+:)?{line}(/.*)$", groups, re.M)
+        try:
+            members = read_bounded(f"/sys/fs/cgroup{tree}{path[1]}/cgroup.procs") if path else b""
+        except OSError:
+            continue
+        if members and not set(map(int, members.split())) <= family:
+            return ""
+    return command
+
+
+def stop_command_of(groups: str) -> str:
+    """The same by the text of /proc/PID/cgroup. "?": a service whose name is not to be pasted."""
+    if match := re.search(r"(docker|libpod)[-/]([0-9a-f]{12})[0-9a-f]{52}", groups):
+        return f"{'podman' if match[1] == 'libpod' else 'docker'} stop {match[2]}"
+    # Of version 1, systemd's own line; other controllers stop at the user's.
+    match = re.search(r"^(?:0::|\d+:name=systemd:)(.*)/([^/\n]+\.service)$", groups, re.M)
+    # A login, a scheduler or a desktop runs other things too.
+    if not match or re.match(r"(ssh|cron|at)d?\b|dbus|docker|containerd|gdm|app-|org\.", match[2]):
+        return ""
+    if not re.fullmatch(r"[\w.@:][\w.@:-]*", match[2], re.A):
+        return "?"
+    return f"{'systemctl --user' if '/user@' in match[1] else 'sudo systemctl'} stop {match[2]}"
