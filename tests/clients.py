@@ -10,6 +10,7 @@ and it has a home, dummy keys, and an otherwise empty environment. Linux only.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -39,6 +40,7 @@ INSTALL_LIMIT = 900.0  # seconds; together they are 1 GB
 KEY = "sk-ant-dummy-0123456789abcdefghijklmnopqrstuvwxyz"  # of nobody
 STUB = Path(__file__).parent / "model_stub.py"
 MODEL = "stub-model"
+TERMINALS = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
@@ -209,11 +211,8 @@ class World:
 class Terminal:
     """A terminal (tmux) with one program in it, as a person has it before them."""
 
-    number = 0
-
     def __init__(self, world: World, *words: object) -> None:
-        Terminal.number += 1
-        self.world, self.name = world, f"t{Terminal.number}"
+        self.world, self.name = world, f"t{next(TERMINALS)}"
         new = ["new-session", "-d", "-s", self.name, "-x", "150", "-y", "50"]
         done = self.tmux(*new, "-c", str(world.folder), *map(str, words))
         assert done.returncode == 0, done.stderr
@@ -241,6 +240,18 @@ class Terminal:
     def close(self) -> None:
         """As closing the window does."""
         self.tmux("kill-session", "-t", self.name)
+
+    def at_prompt(self) -> bool:
+        """Whether the shell is what the person has before them, and no program runs in it."""
+        shown = self.tmux("display-message", "-p", "-t", self.name, "#{pane_current_command}")
+        return shown.stdout.strip() == "bash"
+
+
+def open_terminal(world: World) -> Terminal:
+    """A terminal with a prompt in it."""
+    terminal = Terminal(world, "bash", "--norc")
+    until(terminal.at_prompt, "a prompt")
+    return terminal
 
 
 # ---- how each is set up -------------------------------------------------------------------------

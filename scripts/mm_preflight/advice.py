@@ -184,8 +184,9 @@ def held(case: Case, words: str) -> str:
     if kind == "frozen" and is_container(case.unit):
         cure = re.sub(" stop ", " unpause ", case.unit)
     if kind == "frozen":
-        thaw = f"thaw it first, because it is frozen: {cure}"
-        return f"{thaw if cure else 'thaw its control group first, because it is frozen'}; then {words}"
+        first = f"thaw it first, because it is frozen: {cure}"
+        first = first if cure else "thaw its control group first, because it is frozen"
+        return f"{first}; then {words}"
     if cure:
         return f"no kill ends it while it waits for {mount}: {cure}; then {words}"
     place = mount or "a disk or a network folder"

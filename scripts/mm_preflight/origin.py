@@ -30,8 +30,8 @@ from mm_preflight.supervisors import (
 # "". `who`: the ancestor, or None; `name`: how people know it; `client`: which one it is, or None;
 # `family`: PIDs from `who` down to the nearest of its own that stands above the process;
 # `command`: the client's own to end it, or ""; `terminal`: where the person sits; `launchers`: PIDs
-# between the two, topmost first; `direct`: `who` is the parent itself; `manager`: the name of what is above all that and takes over
-# orphans (systemd, launchd, or PID 1 of a container), or "".
+# between the two, topmost first; `direct`: `who` is the parent itself; `manager`: the name of what
+# is above all that and takes over orphans (systemd, launchd, or PID 1 of a container), or "".
 Origin = namedtuple(
     "Origin",
     "kind who name client family command terminal launchers direct manager",
