@@ -38,6 +38,7 @@ PACKAGES = {
 NEWEST = os.environ.get("MM_TEST_CLIENTS") == "newest"
 INSTALL_LIMIT = 900.0  # seconds; together they are 1 GB
 KEY = "sk-ant-dummy-0123456789abcdefghijklmnopqrstuvwxyz"  # of nobody
+SYSTEM = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 STUB = Path(__file__).parent / "model_stub.py"
 MODEL = "stub-model"
 TERMINALS = itertools.count(1)
@@ -113,14 +114,14 @@ while :; do wait; sleep 1; done
 class World:
     """Namespaces with a home, a model stub and terminals. What a test starts ends with it."""
 
-    def __init__(self, home: Path, clients: Clients, real: Environment) -> None:
-        self.home, self.clients, self.real = home, clients, real
+    def __init__(self, home: Path, real: Environment, programs: list[Path]) -> None:
+        """`programs`: folders of programs, before those of the machine."""
+        self.home, self.real = home, real
         self.folder = home / "work"
         for each in ("run", "model", "work", ".memtomem"):
             (home / each).mkdir(mode=0o700)
         self.env = {
-            "PATH": f"{clients.bin}:{real.bin}:{Path(shutil.which('node') or '').parent}"
-            ":/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+            "PATH": os.pathsep.join([*map(str, programs), str(real.bin), SYSTEM]),
             "HOME": str(home),
             "SHELL": "/bin/bash",
             "TERM": "xterm-256color",
@@ -361,18 +362,26 @@ SET_UP: dict[str, Callable[[World], None]] = {
 
 
 @contextlib.contextmanager
-def world_with(clients: Clients, real: Environment) -> Iterator[World]:
-    """A world in which all four clients are set up, with memtomem as their MCP server."""
+def new_world(real: Environment, *programs: Path) -> Iterator[World]:
+    """A world in which nothing runs but the model stub."""
     # Short, because the path of a socket may have but 107 bytes; not below pytest's own.
     with tempfile.TemporaryDirectory(prefix="mm-", dir="/tmp", ignore_cleanup_errors=True) as home:
-        world = World(Path(home), clients, real)
+        world = World(Path(home), real, list(programs))
         try:
             world.begin()
-            for set_up in SET_UP.values():
-                set_up(world)
             yield world
         finally:
             world.end()
+
+
+@contextlib.contextmanager
+def world_with(clients: Clients, real: Environment) -> Iterator[World]:
+    """A world in which all four clients are set up, with memtomem as their MCP server."""
+    node = Path(shutil.which("node") or "/usr/bin/node").parent
+    with new_world(real, clients.bin, node) as world:
+        for set_up in SET_UP.values():
+            set_up(world)
+        yield world
 
 
 @pytest.fixture

@@ -189,8 +189,7 @@ def held(case: Case, words: str) -> str:
         return f"{first}; then {words}"
     if cure:
         return f"no kill ends it while it waits for {mount}: {cure}; then {words}"
-    place = mount or "a disk or a network folder"
-    return f"no kill ends it while it waits for {place} to answer; then {words}"
+    return f"no kill ends it while it waits for a disk or a network folder to answer; then {words}"
 
 
 def is_container(unit: str) -> bool:

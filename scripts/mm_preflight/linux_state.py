@@ -15,7 +15,10 @@ from mm_preflight.supervisors import FOLDER
 CGROUPS = "/sys/fs/cgroup"
 # What may be silent for ever: file systems of other machines, and of programs.
 REMOTE = re.compile(r"fuse|nfs|cifs|smb|9p|ceph|afs|glusterfs|lustre|davfs|ncp")
-WAITS_SECONDS = 0.2  # a disk that works lets nothing wait that long without a break
+WAITS_SECONDS = 0.3  # what works lets nothing wait that long for one answer
+# Where the kernel waits for a program that serves a FUSE mount. Until the first signal it seems to
+# sleep as any other; that one changes nothing but the letter of its state, to D.
+FUSE_WAIT = "request_wait_answer"
 
 
 def held(pid: int) -> Held | None:
@@ -28,11 +31,12 @@ def held(pid: int) -> Held | None:
         return Held(kind="stopped", cure=f"kill -CONT {pid}")
     if state == "t":
         return Held(kind="traced", who=f"{one_word(read(f'/proc/{tracer}/comm'))} (pid {tracer})")
-    if state == "D" and stays_waiting(pid):
+    if stays_waiting(pid):
         mount = waits_for(pid)
         # Of what is not plain, nothing is told to be pasted; and "/" is not to be taken away.
-        plain = FOLDER.fullmatch(mount)
-        return Held(kind="waiting", mount=mount, cure=f"{sudo()}umount -l {mount}" if plain else "")
+        # -l alone takes the mount away, and lets wait who waits for it.
+        cure = f"{sudo()}umount -f -l {mount}" if FOLDER.fullmatch(mount) else ""
+        return Held(kind="waiting", mount=mount if cure else "", cure=cure)
     return None
 
 
@@ -59,13 +63,22 @@ def status(pid: int) -> tuple[str, int]:
 
 
 def stays_waiting(pid: int) -> bool:
-    """Whether a process is in uninterruptible sleep, and was not there for a moment only."""
+    """Whether a process sleeps where no signal wakes it, all the while and for one thing."""
+    before = waiting(pid)
     end = time.monotonic() + WAITS_SECONDS
-    while time.monotonic() < end:
-        if status(pid)[0] != "D":
+    while before and time.monotonic() < end:
+        time.sleep(0.05)
+        if waiting(pid) != before:
             return False
-        time.sleep(0.02)
-    return True
+    return bool(before)
+
+
+def waiting(pid: int) -> str:
+    """How often a process went to sleep so far, if it sleeps where no signal wakes it; or ""."""
+    text = read(f"/proc/{pid}/status")
+    count = re.search(r"^voluntary_ctxt_switches:\s*(\d+)", text, re.M)
+    asleep = re.search(r"^State:\s*D", text, re.M) or read(f"/proc/{pid}/wchan") == FUSE_WAIT
+    return count[1] if count and asleep else ""
 
 
 def waits_for(pid: int) -> str:
