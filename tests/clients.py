@@ -106,8 +106,7 @@ FIRST = """
 for name in "memtomem-$0" "cc-daemon-$0"; do
   mkdir -p -m 700 "/tmp/$name" "$1/run/$name" && mount --bind "$1/run/$name" "/tmp/$name" || exit 3
 done
-"$2" "$3" "$1/model" &
-while :; do wait; sleep 1; done
+"$2" "$3" "$1/model" & wait
 """
 
 

@@ -550,8 +550,8 @@ WORDS = {
     "waiting": (
         (INDEX, "bash", INIT),
         {"held": Held(kind="waiting", mount="/mnt/x", cure="sudo umount -f -l /mnt/x")},
-        "no kill ends it while it waits for /mnt/x: sudo umount -f -l /mnt/x; then let it finish, or "
-        "kill 7",
+        "no kill ends it while it waits for /mnt/x: sudo umount -f -l /mnt/x; then let it finish, "
+        "or kill 7",
     ),
     "waiting-for-what-cannot-be-told": (
         (SERVER, "bash", INIT),
