@@ -103,9 +103,9 @@ def install(folder: Path, wanted: dict[str, str]) -> None:
 # The first process of the namespaces: it gives memtomem and Claude Code folders of their own in
 # place of those that are one per user, and stays, with the stub below it.
 FIRST = """
-for name in "memtomem-$0" "cc-daemon-$0"; do
-  mkdir -p -m 700 "/tmp/$name" "$1/run/$name" && mount --bind "$1/run/$name" "/tmp/$name" || exit 3
-done
+apart() { mkdir -p -m 700 "/tmp/$2" "$1/$2" && mount --bind "$1/$2" "/tmp/$2" || exit 3; }
+apart "$1/run" "memtomem-$0"
+apart "$1/run" "cc-daemon-$0"
 "$2" "$3" "$1/model" & wait
 """
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 import pytest
 from mm_preflight.advice import Case, stop
-from mm_preflight.linux_state import stop_command_of
+from mm_preflight.cgroups import stop_command_of
 from mm_preflight.loops import batch_file, loops_of
 from mm_preflight.naming import display_name
 from mm_preflight.origin import origin
@@ -61,6 +61,7 @@ def advice(
         for at, line in enumerate(lines)
     ]
     found = origin(ancestors, terminal, gone, argv)
+    assert found.who is None or found.who.pid == found.family[0]
     kill = TASKKILL if windows else "kill 7"
     elevated = "an administrator's terminal" if windows else "sudo"
     given = {"owner": "", "elevated": elevated, "held": None} | more

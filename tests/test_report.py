@@ -405,7 +405,7 @@ class Clock:
         self.count = 0
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
         monkeypatch.setattr(time, "sleep", self.sleep)
-        monkeypatch.setattr(look, "check", self.check)
+        monkeypatch.setattr(look, "check", lambda option, silent: self.check(option))
 
     def sleep(self, seconds: float) -> None:
         assert seconds >= 0

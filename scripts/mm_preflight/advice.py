@@ -7,18 +7,24 @@ from working at all comes before that advice.
 
 from __future__ import annotations
 
-import re
-from collections import namedtuple
-
 from mm_preflight.naming import is_of_shell
 from mm_preflight.origin import Origin
+from mm_preflight.records import Command, Held, NamedTuple
 from mm_preflight.supervisors import stop_of
 
-# What the advice rests on. `pid`: whom to end, and `kill`: the command for it; `unit`: the command
-# that stops its service or container, "?" if its name is not to be pasted; `owner`: another user
-# whose process it is, and `elevated`: how to end it all the same, "" if this check may; `held`:
-# what keeps a kill from working, or None.
-Case = namedtuple("Case", "command pid kill origin unit owner elevated held")
+
+class Case(NamedTuple):
+    """What the advice rests on."""
+
+    command: Command
+    pid: int  # whom to end
+    kill: str  # the command for it
+    origin: Origin
+    unit: str  # the command that stops its service or container; "?": a name not to be pasted
+    owner: str  # another user, whose process it is
+    elevated: str  # how to end it all the same; "" if this check may
+    held: Held | None  # what keeps a kill from working
+
 
 ENDS_ITSELF = ("index", "cli", "embedding-reset")
 
@@ -27,7 +33,7 @@ def stop(case: Case) -> str:
     """What to do about one live process, in words that a person can follow to the letter."""
     words = restarts(case) or starter(case) or terminal(case) or by_hand(case)
     if case.held:
-        words = held(case, words)
+        words = first(case.held, case.unit, words)
     if case.owner:
         ask = f": ask them, or use {case.elevated}" if case.elevated else ""
         words += f" (it belongs to {case.owner}{ask})"
@@ -43,14 +49,14 @@ def restarts(case: Case) -> str:
     if "ipykernel" in case.command.name:
         return "shut down this notebook's kernel, in Jupyter or in your editor"
     if is_container(case.unit):
-        return str(case.unit)
-    if origin.kind == "supervisor":
-        return supervised(case)
+        return case.unit
+    if origin.kind == "supervisor" and origin.who:
+        return supervised(case, origin.who)
     if case.unit and origin.manager:  # where a person's terminal is in between, it is not its own
         if case.unit == "?":
             return f"stop its systemd service, which systemctl status {case.pid} names"
         return f"{case.unit}   (if you only kill it, it may be started again)"
-    if case.pid == 1 or (origin.kind == "loop" and origin.who.pid == 1):
+    if case.pid == 1 or (origin.kind == "loop" and origin.family == (1,)):
         return "stop this container from its host: its first process runs it"
     if origin.kind == "loop":
         return looped(case)
@@ -88,7 +94,7 @@ def terminal(case: Case) -> str:
 def by_hand(case: Case) -> str:
     """How it is ended by itself."""
     origin, place, app = case.origin, place_of(case), app_of(case.origin)
-    words = f"{case.kill}, or press Ctrl-C in {place}" if place else str(case.kill)
+    words = f"{case.kill}, or press Ctrl-C in {place}" if place else case.kill
     if case.command.role in ENDS_ITSELF:
         return f"let it finish, or {words}"
     if origin.kind in ("orphan", "") and not place and (note := above(case)):
@@ -101,21 +107,20 @@ def by_hand(case: Case) -> str:
 # ---- what they say ------------------------------------------------------------------------------
 
 
-def supervised(case: Case) -> str:
+def supervised(case: Case, supervisor: Ancestor) -> str:
     """By the supervisor's own command. That ends what it started: a shell between leaves more."""
     origin = case.origin
-    command, told = stop_of(origin.who)
+    command, told = stop_of(supervisor)
     also = f", then {case.kill}" if not origin.direct else ""
     why = f"if you only kill it, {app_of(origin)} starts it again"
     return f"{command}{also}   ({told + '; ' if told else ''}{why})"
 
 
 def looped(case: Case) -> str:
-    pid, name = case.origin.who.pid, case.origin.name
+    name, ends = case.origin.name, end_all(case)
     if "/T" in case.kill:  # Windows: it ends all that is below, too
-        ends = end_all(case, [pid])
         return f"{ends}   (that is {name}, which would start it again, and all below it)"
-    return f"{end_all(case, [pid])}   (the first would start it again: it is {name})"
+    return f"{ends}   (the first would start it again: it is {name})"
 
 
 def scheduled(case: Case) -> str:
@@ -136,13 +141,12 @@ def background(case: Case) -> str:
         note = f"{origin.name} runs it in the background, without a window"
         command, extra, told = origin.command.partition("   (")
         return f"{command}   ({told.removesuffix(')') + '; ' if extra else ''}{note})"
-    ends = end_all(case, origin.family)
-    return f"{ends}   (the first is {app_of(origin)}, which runs without a window)"
+    return f"{end_all(case)}   (the first is {app_of(origin)}, which runs without a window)"
 
 
 def quit_client(case: Case) -> str:
     origin, app = case.origin, app_of(case.origin)
-    if origin.client.idle:
+    if origin.client and origin.client.idle:
         return f"quit {app}, or {case.kill}: then its session goes on without memtomem"
     return f"quit {app}; it may start the server again if you only kill it"
 
@@ -174,19 +178,19 @@ def above(case: Case) -> str:
 # ---- what keeps a kill from working -------------------------------------------------------------
 
 
-def held(case: Case, words: str) -> str:
+def first(held: Held, unit: str, words: str) -> str:
     """The advice, behind what must be done before it can work."""
-    kind, who, cure, mount = case.held
+    kind, who, cure, mount = held
     if kind == "stopped":
         return f"wake it first, because it is suspended: {cure}; then {words}"
     if kind == "traced":
         return f"quit {who} first, the debugger that holds it; then {words}"
-    if kind == "frozen" and is_container(case.unit):
-        cure = re.sub(" stop ", " unpause ", case.unit)
+    if kind == "frozen" and is_container(unit):
+        cure = unit.replace(" stop ", " unpause ")
     if kind == "frozen":
-        first = f"thaw it first, because it is frozen: {cure}"
-        first = first if cure else "thaw its control group first, because it is frozen"
-        return f"{first}; then {words}"
+        thaw = f"thaw it first, because it is frozen: {cure}"
+        thaw = thaw if cure else "thaw its control group first, because it is frozen"
+        return f"{thaw}; then {words}"
     if cure:
         return f"no kill ends it while it waits for {mount}: {cure}; then {words}"
     return f"no kill ends it while it waits for a disk or a network folder to answer; then {words}"
@@ -198,17 +202,18 @@ def is_container(unit: str) -> bool:
 
 def app_of(origin: Origin) -> str:
     """Whom the advice names, "NAME (pid N)"; "" for a shell, which is a person's or a script."""
-    named = origin.who and not is_of_shell(origin.who)
-    return f"{origin.name} (pid {origin.who.pid})" if named else ""
+    if origin.who is None or is_of_shell(origin.who):
+        return ""
+    return f"{origin.name} (pid {origin.who.pid})"
 
 
 def place_of(case: Case) -> str:
     return (case.origin.terminal or "").removeprefix("/dev/")
 
 
-def end_all(case: Case, first: list[int]) -> str:
-    """The command that ends these, and then the process."""
+def end_all(case: Case) -> str:
+    """The command that ends who answers for the process, all of it in its order, and then that."""
+    family = case.origin.family
     if "/T" in case.kill:  # Windows: it ends all that is below, too
-        return str(case.kill).replace(str(case.pid), str(first[0]))
-    ended = case.kill.split()[1:]
-    return " ".join(["kill", *map(str, first), *ended])
+        return case.kill.replace(str(case.pid), str(family[0]))
+    return " ".join(["kill", *map(str, family), *case.kill.split()[1:]])

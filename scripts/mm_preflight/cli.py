@@ -143,7 +143,9 @@ def answer(argv: list[str]) -> int:
         def first() -> Result:
             if options.wait is None:
                 return look.check(options.db)
-            return look.wait(options.db, options.wait, options.quiet)
+            from mm_preflight.wait import wait
+
+            return wait(options.db, options.wait, options.quiet)
 
         if options.command:
             from mm_preflight.command import between

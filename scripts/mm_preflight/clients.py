@@ -7,15 +7,19 @@ docs/guides/stop-mm-processes.md.
 from __future__ import annotations
 
 import re
-from collections import namedtuple
 
 from mm_preflight.naming import display_name, is_of_shell, package_of, script_path
-from mm_preflight.records import Ancestor
+from mm_preflight.records import Ancestor, NamedTuple
 
-# An MCP client. `name`: as people know it; `typed`: it is used in a terminal, so without one it
-# has no window that a person could close; `idle`: it was seen to start no other server in place of
-# one that was killed, until its next session.
-Client = namedtuple("Client", "name typed idle", defaults=(False, False))
+
+class Client(NamedTuple):
+    """An MCP client."""
+
+    name: str  # as people know it
+    typed: bool = False  # it is used in a terminal: without one, it has no window to close
+    # It was seen to start no other server in place of one that was killed, until its next session.
+    idle: bool = False
+
 
 CLAUDE_CODE = Client("Claude Code", typed=True, idle=True)
 CLAUDE_DESKTOP = Client("Claude Desktop")

@@ -53,7 +53,10 @@ def judge(argv: list[str], files: Files, python: bool, launchers: bool) -> Comma
     if python or is_python(program):
         title = " ".join(argv).split()
         if title and title[0].endswith(":"):  # a server wrote over its argv
-            return _runner(title[0][:-1], [word.strip("[]") for word in title[2:]], files)
+            # Any of its words may be a name that a person chose: what is served has two parts.
+            words = [word.strip("[]") for word in title[2:]]
+            served = [word for word in words if _application(word)[1]]
+            return _runner(title[0][:-1], served, files)
         option, value, rest = read_python_arguments(args)
         runs = {"c": _code, "m": _module, "script": _script}.get(option)
         return runs(value, rest, files) if runs else None

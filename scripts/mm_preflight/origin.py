@@ -7,14 +7,13 @@ to the process answers for it.
 
 from __future__ import annotations
 
-from collections import namedtuple
 from itertools import takewhile
 
 from mm_preflight.argv import basename, is_python, read_python_arguments
-from mm_preflight.clients import client_of, own_command
+from mm_preflight.clients import Client, client_of, own_command
 from mm_preflight.loops import repeats
 from mm_preflight.naming import display_name, is_of_shell, runs_command, script_of
-from mm_preflight.records import Ancestor
+from mm_preflight.records import Ancestor, NamedTuple
 from mm_preflight.supervisors import (
     LAUNCHERS,
     NOBODY,
@@ -24,23 +23,33 @@ from mm_preflight.supervisors import (
     supervisor_of,
 )
 
-# Who answers for a process. `kind`: "client", "background" (a client without a window), "daemon"
-# (a program without a terminal, that nobody else runs), "supervisor", "cron", "loop" (a shell that
-# would start it again), "prompt" (a person typed it), "program", "orphan" (its parent is gone) or
-# "". `who`: the ancestor, or None; `name`: how people know it; `client`: which one it is, or None;
-# `family`: PIDs from `who` down to the nearest of its own that stands above the process;
-# `command`: the client's own to end it, or ""; `terminal`: where the person sits; `launchers`: PIDs
-# between the two, topmost first; `direct`: `who` is the parent itself; `manager`: the name of what
-# is above all that and takes over orphans (systemd, launchd, or PID 1 of a container), or "".
-Origin = namedtuple(
-    "Origin",
-    "kind who name client family command terminal launchers direct manager",
-    defaults=("", None, "", None, (), "", None, (), True, ""),
-)
 
-# One step up the process tree: what an ancestor is to the process. `kind` as in Origin, or
-# "launcher", "nobody"; `at`: its place among the ancestors.
-Step = namedtuple("Step", "kind ancestor at")
+class Origin(NamedTuple):
+    """Who answers for a process."""
+
+    # "client", "background" (a client without a window), "daemon" (a program without a terminal
+    # that nobody else runs), "supervisor", "cron", "loop" (a shell that would start it again),
+    # "prompt" (a person typed it), "program", "orphan" (its parent is gone) or "".
+    kind: str = ""
+    who: Ancestor | None = None
+    name: str = ""  # how people know `who`
+    client: Client | None = None  # which one `who` is
+    family: tuple[int, ...] = ()  # PIDs of `who` and its own below it, topmost first
+    command: str = ""  # the client's own, to end it
+    terminal: str | None = None  # where the person sits
+    launchers: tuple[int, ...] = ()  # PIDs between the two, topmost first
+    direct: bool = True  # `who` is the parent itself
+    # What is above all that and takes over orphans: systemd, launchd, PID 1 of a container; or "".
+    manager: str = ""
+
+
+class Step(NamedTuple):
+    """One step up the process tree."""
+
+    kind: str  # as in Origin; or "launcher", "nobody"
+    ancestor: Ancestor
+    at: int  # its place among the ancestors
+
 
 NAMED = ("client", "supervisor", "cron", "loop", "prompt", "program")
 LAST = ("client", "supervisor", "cron", "prompt", "nobody")  # who stands above these is not asked
@@ -63,7 +72,7 @@ def origin(
     above = steps[-1].ancestor if steps and steps[-1].kind == "nobody" else None
     answer = Origin(
         terminal=terminal,
-        launchers=[each.ancestor.pid for each in below if each.kind == "launcher"][::-1],
+        launchers=tuple(each.ancestor.pid for each in reversed(below) if each.kind == "launcher"),
         manager=manager_of(above) if above else "",
     )
     found = choose(named)
@@ -79,7 +88,7 @@ def origin(
     kind = "daemon" if found.kind == "program" and lonely else found.kind
     who = line[0]
     return answer._replace(
-        kind=kind, who=who, name=display_name(who), family=[who.pid], direct=found.at == 0
+        kind=kind, who=who, name=display_name(who), family=(who.pid,), direct=found.at == 0
     )
 
 
@@ -183,6 +192,6 @@ def _as_client(answer: Origin, line: list[Ancestor]) -> Origin:
         who=who,
         name=client.name,
         client=client,
-        family=[each.pid for each in reversed(family)],
+        family=tuple(each.pid for each in reversed(family)),
         command=command,
     )

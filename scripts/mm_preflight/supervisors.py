@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections import namedtuple
 
 from mm_preflight.naming import script_of
-from mm_preflight.records import Ancestor
+from mm_preflight.records import Ancestor, NamedTuple
 
-# A supervisor. `stop`: the command that stops one service, and keeps it down; its NAME is told by
-# `list`, or it is the folder that the supervisor keeps.
-Supervisor = namedtuple("Supervisor", "stop list", defaults=("",))
+
+class Supervisor(NamedTuple):
+    """What starts again what ends."""
+
+    stop: str  # the command that stops one service, and keeps it down
+    list: str = ""  # the one that tells its NAME, where it is not the FOLDER that it keeps
+
 
 SUPERVISORS = {
     "supervisord": Supervisor("supervisorctl stop NAME", "supervisorctl status"),

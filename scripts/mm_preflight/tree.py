@@ -10,7 +10,8 @@ from mm_preflight.argv import basename, read_shell_arguments
 from mm_preflight.files import read_bounded
 from mm_preflight.loops import as_text, batch_file, loops_of
 from mm_preflight.naming import shell_argv
-from mm_preflight.records import Ancestor, Any, Held
+from mm_preflight.records import Ancestor, Any
+from mm_preflight.scripts import locate
 from mm_preflight.supervisors import supervisor_of
 
 Known = dict[int, tuple[Any, Ancestor | None]]
@@ -38,7 +39,7 @@ def ancestor(process: Any) -> Ancestor | None:
     """One ancestor, with what tells whether it started, or would start again, what is below."""
     if process is None:
         return None
-    argv = table.ask(process.cmdline, [])
+    argv: list[str] = table.ask(process.cmdline, [])
     name = table.ask(process.name, "") or basename("".join(argv[:1]))
     found = Ancestor(
         pid=process.pid,
@@ -65,7 +66,7 @@ def text_of(process: Any, argv: list[str]) -> str:
     if runs != "script" and not batch:
         return text
     file = text if runs == "script" else batch
-    script = as_text(table.ask(lambda: read_bounded(table.locate(process, file)), b""))
+    script = as_text(table.ask(lambda: read_bounded(locate(process.pid, file)), b""))
     # PowerShell takes a command where others take a script.
     command = runs == "c" or basename(argv[0]).lower().startswith(("powershell", "pwsh"))
     return script or text * command
@@ -84,14 +85,3 @@ def leads_session(pid: int) -> bool:
 def has_parent_to_lose(process: Any) -> bool:
     """PID 1, and a process that came into a container from outside, have none."""
     return bool(table.ask(process.ppid, 0) > 0)
-
-
-def held_of(process: Any) -> Held | None:
-    """What keeps a process from hearing a kill, or None."""
-
-    def portable(pid: int) -> Held | None:
-        stopped = table.ask(process.status, "") == "stopped"  # psutil.STATUS_STOPPED
-        return Held(kind="stopped", cure=f"kill -CONT {pid}") if stopped else None
-
-    held: Held | None = table.ask(lambda: table.here("held", portable, process.pid), None)
-    return held
