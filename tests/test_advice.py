@@ -619,7 +619,7 @@ def test_launcher_of_a_script_on_windows():
     launcher = ancestor(r"C:\v\uvicorn.exe memtomem.web.app:app", 100)
     argv = [r"C:\v\python.exe", r"C:\v\uvicorn.exe", "memtomem.web.app:app"]
     found = origin([launcher, ancestor("cmd.exe", 101)], None, True, argv)
-    assert (found.kind, found.launchers) == ("prompt", [100])
+    assert (found.kind, found.launchers) == ("prompt", (100,))
 
 
 def test_sudo_s_own_terminal_is_not_the_person_s():

@@ -277,8 +277,14 @@ def test_builder(world, python_programs, name):
 def server(world):
     """The row of a server that nobody would start again."""
     in_background(world, SERVER)
+    return ready(world)
+
+
+def ready(world: World) -> dict:
+    """The row of a server, once it handles SIGTERM itself."""
     row = server_of(world)
-    time.sleep(1)  # until it handles SIGTERM itself
+    caught = f"grep SigCgt /proc/{row['pid']}/status | cut -f 2"
+    until(lambda: int(world.shell(caught).stdout or "0", 16) & 1 << 14, "its handler")
     return row
 
 
@@ -302,8 +308,9 @@ def test_stopped(world, server):
 TRACER = """
 import ctypes, sys, time
 libc = ctypes.CDLL(None, use_errno=True)
-if libc.ptrace(16, int(sys.argv[1]), None, None):  # PTRACE_ATTACH, as gdb does
-    sys.exit(ctypes.get_errno())
+for request in (0x4206, 0x4207):  # PTRACE_SEIZE, PTRACE_INTERRUPT
+    if libc.ptrace(request, int(sys.argv[1]), None, None):
+        sys.exit(ctypes.get_errno())
 time.sleep(99)
 """
 
@@ -352,8 +359,7 @@ def test_frozen(world, freezer):
     """As `docker pause` and `systemctl freeze` leave it."""
     folder, switch, on, off = freezer
     in_background(world, SERVER)
-    row = server_of(world)
-    time.sleep(1)
+    ready(world)
     inside = psutil.Process(world.first.pid).children(recursive=True)
     [outside] = [each.pid for each in inside if "memtomem-server" in " ".join(each.cmdline())]
     (folder / "cgroup.procs").write_text(str(outside))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from mm_preflight.naming import is_of_shell
 from mm_preflight.origin import Origin
-from mm_preflight.records import Command, Held, NamedTuple
+from mm_preflight.records import Ancestor, Command, Held, NamedTuple
 from mm_preflight.supervisors import stop_of
 
 
