@@ -53,31 +53,37 @@ def touch(path: str) -> None:
 
     What hangs then is known by the mount it lies on. Raises Silent where it hung before.
     """
-    todo, done, links = [path], "", 0
-    if path[:1] == "/":
-        todo = path.split("/")[::-1]
-    while todo:
+    if path[:1] != "/":  # in a folder of this process's own, or Windows'
+        return _about_to_touch(path)
+    todo, done, links = path.split("/")[::-1], "", 0
+    while todo and links <= LINKS:
         part = todo.pop()
-        if part in ("", "."):
-            continue
         if part == "..":
             done = os.path.dirname(done)
-            continue
-        step = f"{done}/{part}" if path[:1] == "/" else part
-        for each in _Watch.silent:
-            if step == each or step.startswith(each.rstrip("/") + "/"):
-                raise Silent(each)
-        _Watch.note(_Watch.who, step)
-        try:
-            target = os.readlink(step)
-        except OSError:  # not a link, or not there
-            done = step
-            continue
-        links += 1
-        if links > LINKS or (target[:1] != "/" and path[:1] != "/"):
-            return
-        done = "" if target[:1] == "/" else done
-        todo += target.split("/")[::-1]
+        elif part not in ("", "."):
+            step = f"{done}/{part}"
+            _about_to_touch(step)
+            if target := _target(step):
+                links += 1
+                done = "" if target[0] == "/" else done
+                todo += target.split("/")[::-1]
+            else:
+                done = step
+
+
+def _about_to_touch(step: str) -> None:
+    for each in _Watch.silent:
+        if step == each or step.startswith(each.rstrip("/") + "/"):
+            raise Silent(each)
+    _Watch.note(_Watch.who, step)
+
+
+def _target(step: str) -> str:
+    """Where a link leads; "" if it is none, or not there."""
+    try:
+        return os.readlink(step)
+    except OSError:
+        return ""
 
 
 def mount_of(path: str) -> tuple[str, str]:
