@@ -1,4 +1,4 @@
-"""One look, over a table that a test makes up: what is looked at again, what counts, what is told."""
+"""One look, over a table that a test makes up: what is looked at twice, what counts, is told."""
 
 import os
 import time

@@ -24,7 +24,7 @@ def test_mypy():
 
 ROOMS = {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in SCRIPT.glob("*.py")}
 # Which rooms a room may import. Those without a line may import any but cli.
-PURE = {"argv": set(), "records": set(), "source": {"records"}, "advice": {"argv", "records"}}
+PURE = {"argv": set(), "records": set(), "source": {"records"}, "loops": set()}
 PURE |= {
     "judge": {"argv", "records", "source", "runners"},
     "runners": {"records", "source"},
@@ -35,9 +35,17 @@ PURE |= {
     "files": {"records"},
     "windows": {"argv", "records"},
 }
-PURE |= {"agents": {"records"}, "linux": {"argv", "files", "records", "registry"}}
 PURE |= {"apart": {"files", "records"}, "registry": {"files", "records"}}
 PURE |= {"cgroups": {"files", "records"}, "look": {"apart", "files", "records", "report", "scan"}}
+PURE |= {
+    "naming": {"argv", "records"},
+    "clients": {"naming", "records"},
+    "supervisors": {"naming", "records"},
+    "origin": {"argv", "clients", "loops", "naming", "records", "supervisors"},
+    "advice": {"naming", "origin", "records", "supervisors"},
+    "linux_state": {"files", "naming", "records", "supervisors"},
+}
+PURE |= {"agents": {"records"}, "linux": {"argv", "files", "linux_state", "records", "registry"}}
 
 
 def imported(room: str) -> set[str]:

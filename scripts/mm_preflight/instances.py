@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import time
-from functools import partial
 
 from mm_preflight import registry, table, users
-from mm_preflight.advice import Case, Origin, is_launcher, origin, stop
-from mm_preflight.argv import basename, is_python, is_shell, library_user, read_shell_arguments
-from mm_preflight.files import read_bounded
-from mm_preflight.records import Ancestor, Any, Command, Row, Seen
-from mm_preflight.report import visible, word
-from mm_preflight.scripts import locate
+from mm_preflight.advice import Case, stop
+from mm_preflight.argv import is_python, library_user
+from mm_preflight.naming import one_word
+from mm_preflight.origin import Origin, is_launcher, origin
+from mm_preflight.records import Ancestor, Command, Row, Seen
+from mm_preflight.report import visible
+from mm_preflight.tree import Known, chain, has_parent_to_lose, terminal_of
 
-# A loop: its keyword in a place of a command, and all up to its end.
-LOOP = (
-    r"(?ims)(?:^(?:[ \t]*+@)?|[;&|{(]|\b(?:do|then|else)\b)[ \t]*"
-    r"(?:(?:while|until|for|foreach|repeat|select)\b|do[ \t]*\{).*?(?:\bdone\b|\bend\b|^\}|\Z)"
-)
-BATCH = r'(?i)[\s"@]*+(?:call\s++)?+"?+(.*?\.(?:bat|cmd))(?![\w.])'  # the file of a command
-SCRIPT_READ = 1 << 14  # bytes of a shell script or command in which a loop is looked for
 TIME = "%Y-%m-%dT%H:%M:%S+00:00"
 ARGUMENT_SHOWN = 1 << 16  # characters of an argument, for --verbose
 Hits = dict[int, Seen]
@@ -35,7 +27,7 @@ def rows(seen: list[Seen], deadline: float) -> tuple[list[Row], list[Row]]:
     """
     hits: Hits = {}
     chains: Chains = {}
-    known: dict[int, Any] = {}
+    known: Known = {}
     for each in seen:
         late = time.monotonic() > deadline and not (each.ours or each.evidence.holds)
         if not late and table.is_alive(each):  # the second look
@@ -56,7 +48,7 @@ def rows(seen: list[Seen], deadline: float) -> tuple[list[Row], list[Row]]:
         chief, origin = hits[last if launched else head], origins[head]
         alone = [pid for pid in origin.launchers if launchers.count(pid) == 1]
         held = any(hits[pid].evidence.holds for pid in pids)
-        within = origin.kind == "client" and any(origin.who.pid == one.pid for one in here)
+        within = origin.client is not None and origin.family[0] in {one.pid for one in here}
         members_seen = [hits[pid] for pid in pids]
         case = _case(chief, origin, members_seen, {each.pid for each in chains[head]})
         row = _row(chief, origin, [*alone, *pids], members_seen, case)._replace(within=within)
@@ -75,13 +67,17 @@ def _drop_the_caller(hits: Hits, here: list[Ancestor]) -> None:
                 return
 
 
-def _add_masters(hits: Hits, chains: Chains, known: dict[int, Any]) -> None:
-    """Add the parents of workers that have the database open: a master makes new workers."""
-    for pid, each in list(hits.items()):
-        above = next(iter(chains[pid]), None)
+def _add_masters(hits: Hits, chains: Chains, known: Known) -> None:
+    """Add the parents of workers that have the database open: a master makes new workers.
+
+    And their parents, if they are such themselves: a fork server stands between the two.
+    """
+    left = list(hits)
+    while left:
+        each = hits[left.pop()]
+        above = next(iter(chains[each.pid]), None)
         if each.command or above is None or above.pid in hits or above.pid <= 1:
             continue
-        program = above.argv[0] if above.argv else ""
         process = known[each.thread][0]
         master = Seen(
             pid=above.pid,
@@ -94,8 +90,10 @@ def _add_masters(hits: Hits, chains: Chains, known: dict[int, Any]) -> None:
             python=True,
             ours=each.ours,
         )
+        program = "".join(above.argv[:1])
         if (is_python(program) or ":" in program) and _is_worker(master, each):
-            hits[above.pid], chains[above.pid] = master, chains[pid][1:]
+            hits[above.pid], chains[above.pid] = master, chains[each.pid][1:]
+            left.append(above.pid)
 
 
 def _groups(hits: Hits, chains: Chains) -> dict[int, list[int]]:
@@ -135,16 +133,14 @@ def _is_worker(above: Seen, each: Seen) -> bool:
 
 def _origin(each: Seen, ancestors: list[Ancestor]) -> Origin:
     process = table.process_of(each.thread)
-    terminal = table.ask(getattr(process, "terminal", str), None)
-    # PID 1, and a process that came into a container from outside, have no parent to lose.
-    gone = bool(ancestors) or table.ask(process.ppid, 0) > 0
-    return origin(ancestors, terminal or None, gone, each.argv)
+    gone = bool(ancestors) or has_parent_to_lose(process)
+    return origin(ancestors, terminal_of(process), gone, each.argv)
 
 
 def _best(chief: Seen, members: list[Seen]) -> Command:
     """The best that is known of what an instance is."""
     locks = sorted((each.evidence.registered for each in members), key=registry.is_presence)
-    name = library_user(chief.argv or [], word(chief.name))
+    name = library_user(chief.argv or [], one_word(chief.name))
     return registry.best(chief.command, locks[-1], name)
 
 
@@ -189,56 +185,5 @@ def _case(chief: Seen, origin: Origin, members: list[Seen], family: set[int]) ->
         unit=table.stop_command(chief.thread, {*workers, *family}),
         owner=visible(user, 40) if user and user != mine else "",
         elevated="" if users.is_root() else table.system.elevated,
-        suspended=table.system.is_stopped(table.process_of(chief.thread)),
+        held=table.ask(lambda: table.system.held(table.process_of(chief.thread)), None),
     )
-
-
-def chain(process: Any, known: dict[int, tuple[Any, Ancestor | None]]) -> list[Ancestor]:
-    """The ancestors of a process, nearest first, as far as they can be had."""
-    ancestors: list[Ancestor] = []
-    passed = {process.pid}
-    while True:
-        if process.pid not in known:
-            parent = table.ask(process.parent, None)
-            known[process.pid] = (parent, table.ask(partial(ancestor, parent), None))
-        process, above = known[process.pid]
-        if above is None or above.pid in passed:
-            return ancestors
-        passed.add(above.pid)
-        ancestors.append(above)
-
-
-def ancestor(process: Any) -> Ancestor | None:
-    """One ancestor, with what tells whether it started, or would start again, what is below."""
-    if process is None:
-        return None
-    argv: list[str] = table.ask(process.cmdline, [])
-    name = table.ask(process.name, "") or basename("".join(argv[:1]))
-    terminal = table.ask(getattr(process, "terminal", str), None)
-    if not is_shell(argv[0] if argv else name):
-        return Ancestor(process.pid, name, argv, terminal, False, "")
-    runs, text = read_shell_arguments(argv)
-    batch = re.match(BATCH, text)
-    if runs == "script" or batch:
-        file = batch[1] if batch and runs != "script" else text
-        script = table.ask(lambda: read_bounded(locate(process.pid, file)), b"")[:SCRIPT_READ]
-        script = script.removeprefix(b"\xef\xbb\xbf")
-        wide = script.startswith((b"\xff\xfe", b"\xfe\xff"))  # as PowerShell 5.1 writes it
-        # PowerShell takes a command where others take a script.
-        command = runs == "c" or basename(argv[0]).lower().startswith(("powershell", "pwsh"))
-        text = script.decode("utf-16" if wide else "latin-1", "replace") or text * command
-    return Ancestor(process.pid, name, argv, terminal, not runs, loops_of(text[:SCRIPT_READ]))
-
-
-def loops_of(text: str) -> str:
-    """What a shell's command or script repeats."""
-    text = re.sub(r"(?im)^[ \t]*(#|@?rem\b|::).*", "", text)
-    loops = [match[0] for match in re.finditer(LOOP, text)]
-    # In a batch file, what stands from a label down to a goto that leads back there.
-    labels = {m[1].lower(): m.start() for m in re.finditer(r"(?m)^[ \t]*:[ \t]*([\w.-]+)", text)}
-    jumps = re.finditer(r"(?i)\bgoto\b[ \t:]*([\w.-]+)", text)
-    spans = [(labels.get(m[1].lower(), m.end()), m.end()) for m in jumps]
-    back = [(start, end) for start, end in spans if start < end]
-    if back:
-        loops.append(text[min(back)[0] : back[-1][1]])
-    return "\n".join(loops)

@@ -15,7 +15,7 @@ from contextlib import suppress
 
 from mm_preflight.argv import is_python, is_shell
 from mm_preflight.files import mount_of
-from mm_preflight.records import Database, Evidence, Glance, Unknown
+from mm_preflight.records import Any, Database, Evidence, Glance, Held, Unknown
 from mm_preflight.registry import LOCK, is_presence, pid_of
 
 INITIAL_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO, include/linux/proc_ns.h
@@ -189,3 +189,10 @@ def blind_spots(known: set[int], denied: bool) -> list[str]:
     except OSError:  # a kernel without PID namespaces
         return spots
     return spots if namespace == INITIAL_PID_NAMESPACE else [*spots, "container"]
+
+
+def held(process: Any) -> Held | None:
+    """What keeps a process from hearing a kill, or None."""
+    from mm_preflight import linux_state  # not needed where nothing is alive
+
+    return linux_state.held(process.pid)

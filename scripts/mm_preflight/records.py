@@ -122,15 +122,27 @@ class Seen(NamedTuple):
 
 
 class Ancestor(NamedTuple):
-    """An ancestor. `prompt`: it is a shell that a person types into; `loops`: of a shell, the loops
-    in its command or script, as text: they may start again what ends."""
+    """What stands above a process, with what tells whether it started it."""
 
     pid: int
     name: str
     argv: list[str]
-    terminal: str | None
-    prompt: bool
-    loops: str
+    terminal: str | None = None
+    prompt: bool = False  # it is a shell that a person types into
+    loops: str = ""  # of a shell, what its command or script repeats: that may start it again
+    folder: str = ""  # its working directory; of a supervisor alone
+    leads: bool = False  # it is the first process of its session
+
+
+class Held(NamedTuple):
+    """What keeps a process from hearing a kill."""
+
+    # "stopped" (Ctrl-Z, SIGSTOP), "traced" (a debugger holds it), "frozen" (its control group is),
+    # "waiting" (for a file system, where no signal wakes it).
+    kind: str
+    who: str = ""  # the debugger, as "NAME (pid N)"
+    cure: str = ""  # the command that helps, or ""
+    mount: str = ""  # where it waits
 
 
 class Row(NamedTuple):

@@ -20,6 +20,7 @@ from mm_preflight.records import (
     Database,
     Evidence,
     Glance,
+    Held,
     NamedTuple,
     Seen,
     Unknown,
@@ -94,8 +95,9 @@ def _open_files(process: Any) -> list[str]:
     return [file.path for file in process.open_files()]
 
 
-def _is_stopped(process: Any) -> bool:
-    return bool(ask(process.status, "") == psutil.STATUS_STOPPED)
+def _held(process: Any) -> Held | None:
+    stopped = ask(process.status, "") == psutil.STATUS_STOPPED
+    return Held(kind="stopped", cure=f"kill -CONT {process.pid}") if stopped else None
 
 
 def _cwd_of(pid: int) -> str:
@@ -133,8 +135,8 @@ class System(NamedTuple):
     root_of: Callable[[int], str] = lambda pid: ""
     # The device of the file system that a resolved path lies on, or "".
     device_of: Callable[[str], str] = lambda path: ""
-    # Whether it is suspended, and does not end before it is woken.
-    is_stopped: Callable[[Any], bool] = _is_stopped
+    # What keeps a process from hearing a kill, or None.
+    held: Callable[[Any], Held | None] = _held
     # The name of the system's own account. OSError or KeyError if it has none.
     system_account: Callable[[], str] = _root_account
     # The folder of the user's local settings, below which memtomem's runtime folder lies, or "".
@@ -161,6 +163,7 @@ if sys.platform == "linux":
         cwd_of=linux.cwd_of,
         root_of=linux.root_of,
         device_of=linux.device_of,
+        held=linux.held,
         stop_command=cgroups.stop_command,
         blind_spots=linux.blind_spots,
     )
@@ -169,7 +172,7 @@ elif sys.platform == "win32":
 
     system = System(
         open_files=windows.open_files,
-        is_stopped=windows.is_stopped,
+        held=windows.held,
         system_account=windows.system_account,
         local_settings=windows.local_settings,
         kill_command=windows.kill_command,

@@ -10,7 +10,7 @@ from mm_preflight import look, table
 from mm_preflight.records import Result
 from mm_preflight.report import as_text, waiting, write
 
-CLEAR_SECONDS = 2.0  # supervisors start a server again about a second after it is killed
+CLEAR_SECONDS = 3.0  # s6 and busybox init start a server again a second after its end
 
 
 def wait(option: str | None, seconds: float, quiet: bool = False) -> Result:

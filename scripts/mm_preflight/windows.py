@@ -28,9 +28,8 @@ def open_files(process: Any) -> list[str]:
     return [each.path for each in process.memory_maps()] if is_python(process.name()) else []
 
 
-def is_stopped(process: Any) -> bool:
-    """Never: taskkill ends a suspended process as any other."""
-    return False
+def held(process: Any) -> None:
+    """Nothing keeps taskkill from ending a process, if it is suspended or not."""
 
 
 def kill_command(pid: int, workers: list[int]) -> str:
