@@ -138,7 +138,7 @@ def find_database(
     if (option is not None and not found) or not all(stat.S_ISREG(each.st_mode) for each in found):
         raise Unknown(f"{path} is not a database file; give --db the path of memtomem's database")
     if os.path.exists(real) and not _is_sqlite(real):
-        raise Unknown(f"{path} is not an SQLite file; give --db the path of memtomem's database")
+        raise Unknown(f"{path} is not a database file; give --db the path of memtomem's database")
     owner = found[0].st_uid if found and os.path.exists(real) else sudo_user()
     getuid = getattr(os, "getuid", None)
     return Database(

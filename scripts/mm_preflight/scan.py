@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from mm_preflight import registry, table
+from mm_preflight import registry, table, users
 from mm_preflight.database import find_database
 from mm_preflight.files import Silent, looking_at
 from mm_preflight.judge import judge
@@ -52,8 +52,8 @@ def scan(option: str | None, early: Callable[[Result], None]) -> Result:
     table.require()
     database = find_database(option, table.system.device_of)
     looking_at("the process table")
-    users = table.users(database)
-    scope = Scope(database, users | {table.root()}, time.monotonic() + OTHERS_SECONDS)
+    counting = users.users(database)
+    scope = Scope(database, counting | {users.root()}, time.monotonic() + OTHERS_SECONDS)
     itself = {os.getpid(), os.getppid()} if hasattr(os, "fork") else {os.getpid()}
     known, found = set[int](), list[Seen]()
     for _ in range(2):  # and once more, at what started meanwhile
@@ -64,7 +64,7 @@ def scan(option: str | None, early: Callable[[Result], None]) -> Result:
     if os.getpid() not in known:
         raise Unknown("the check is not in the process table that it reads; mount /proc")
 
-    own = users if table.is_root() else users - {table.root()}  # the system's services hide
+    own = counting if users.is_root() else counting - {users.root()}  # the system's services hide
     found, doubts = _look_again(_with_listed(found, database), database, own)
     result = Result(
         verdict="clear",
@@ -107,7 +107,7 @@ def _answer(result: Result, hits: list[Seen], reasons: list[str], scope: Scope) 
 
 def _look_at(pid: int, scope: Scope) -> Seen | None:
     """One process; from the deadline on, those of other users are passed over."""
-    if time.monotonic() > scope.deadline and not table.is_of_one(pid, scope.counting):
+    if time.monotonic() > scope.deadline and not users.is_of_one(pid, scope.counting):
         return table.HIDDEN
     return table.look_at(pid, scope.database)
 
@@ -133,22 +133,22 @@ def _is_unasked(each: Seen) -> bool:
 
 
 def _look_again(
-    found: list[Seen], database: Database, users: frozenset[str]
+    found: list[Seen], database: Database, own: frozenset[str]
 ) -> tuple[list[Seen], list[Seen]]:
     """All, after a second look at what hides and may be the user's own; and what still does."""
     end = time.monotonic() + HIDDEN_SECONDS
-    doubts = [each for each in found if _is_doubtful(each, users)]
+    doubts = [each for each in found if _is_doubtful(each, own)]
     sure = [each for each in found if each not in doubts] if doubts else found
     while doubts and time.monotonic() < end:
         time.sleep(0.02)
         again = [table.look_at(each.pid, database) for each in doubts]
-        doubts = [each for each in again if each and _is_doubtful(each, users)]
+        doubts = [each for each in again if each and _is_doubtful(each, own)]
         sure += [each for each in again if each and each not in doubts]
     return sure + doubts, doubts
 
 
-def _is_doubtful(each: Seen, users: frozenset[str]) -> bool:
-    return each.thread != 0 and table.hides(each) and table.could_be_own_python(each, users)
+def _is_doubtful(each: Seen, own: frozenset[str]) -> bool:
+    return each.thread != 0 and table.hides(each) and users.could_be_own_python(each, own)
 
 
 def _who(each: Seen) -> str:

@@ -108,6 +108,16 @@ def _kill_command(pid: int, workers: list[int]) -> str:
     return " ".join(map(str, ["kill", pid, *workers]))
 
 
+def user_name(user: int) -> str:
+    """The name of a user ID, or the ID where nobody knows it: as psutil has it."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return str(user)
+
+
 def _root_account() -> str:
     return user_name(0)
 
@@ -248,48 +258,6 @@ def is_alive(seen: Seen) -> bool:
         return False
     except TROUBLE:
         return True
-
-
-# ---- whose --------------------------------------------------------------------------------------
-
-
-def users(database: Database) -> frozenset[str]:
-    """The names of those whose processes count, but root's: the check's and the database's."""
-    return frozenset({process_of().username(), *map(user_name, database.owners)})
-
-
-def root() -> str:
-    """The name of the system's own account: root, or on Windows SYSTEM in its language."""
-    return ask(system.system_account, "")
-
-
-def user_name(user: int) -> str:
-    """The name of a user ID, or the ID where nobody knows it: as psutil has it."""
-    import pwd
-
-    try:
-        return pwd.getpwuid(user).pw_name
-    except KeyError:
-        return str(user)
-
-
-def is_of_one(pid: int, names: frozenset[str]) -> bool:
-    """Whether a process, which may be gone by now, is of one of these users."""
-    return ask(lambda: psutil.Process(pid).username(), None) in names
-
-
-def could_be_own_python(seen: Seen, users: frozenset[str]) -> bool:
-    """Whether a process that hides something may be a Python of one of these users.
-
-    One that hides even its user is the system's, or another user's. Of one without a name, nothing
-    is known.
-    """
-    return (seen.python or not any([seen.name, *(seen.argv or [])[:1]])) and seen.user in users
-
-
-def is_root() -> bool:
-    """Whether this user may end every process."""
-    return getattr(os, "geteuid", lambda: 1)() == 0
 
 
 def stop_command(pid: int, family: set[int]) -> str:
