@@ -1033,7 +1033,7 @@ def test_pool_of_workers(advised, start, home, marked, method, database):
     row = until(lambda: len((row := advised())["pids"]) == count and row, "both workers")
     assert row["pids"][: len(line)] == line  # the pool itself comes before what it would replace
     if not WINDOWS:  # there, taskkill ends what is below as well
-        assert row["stop"].split()[1:4] == [str(pid) for pid in row["pids"]]
+        assert row["stop"].split()[1 : 1 + count] == [str(pid) for pid in row["pids"]]
     follow(row["stop"])
     assert advised.gone()
 

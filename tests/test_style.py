@@ -30,8 +30,14 @@ PURE |= {
     "runners": {"records", "source"},
     "report": {"records"},
 }
-<<<<<<< HEAD
-PURE |= {"database": {"argv", "files", "records"}, "files": set(), "windows": {"argv", "records"}}
+PURE |= {
+    "database": {"argv", "files", "records"},
+    "files": {"records"},
+    "windows": {"argv", "records"},
+}
+PURE |= {"agents": {"records"}, "linux": {"argv", "files", "linux_state", "records", "registry"}}
+PURE |= {"apart": {"files", "records"}, "registry": {"files", "records"}}
+PURE |= {"cgroups": {"files", "records"}, "look": {"apart", "files", "records", "report", "scan"}}
 PURE |= {
     "naming": {"argv", "records"},
     "clients": {"naming", "records"},
@@ -40,17 +46,6 @@ PURE |= {
     "advice": {"naming", "origin", "records", "supervisors"},
     "linux_state": {"files", "naming", "records", "supervisors"},
 }
-PURE |= {"agents": {"records"}, "linux": {"argv", "files", "linux_state", "records", "registry"}}
-=======
-PURE |= {
-    "database": {"argv", "files", "records"},
-    "files": {"records"},
-    "windows": {"argv", "records"},
-}
-PURE |= {"agents": {"records"}, "linux": {"argv", "files", "records", "registry"}}
-PURE |= {"apart": {"files", "records"}, "registry": {"files", "records"}}
-PURE |= {"cgroups": {"files", "records"}, "look": {"apart", "files", "records", "report", "scan"}}
->>>>>>> main
 
 
 def imported(room: str) -> set[str]:
@@ -114,8 +109,8 @@ def test_mypy_sees_the_fields(tmp_path, mistake):
 # What differs there: each name that is not as psutil has it everywhere.
 OVERRIDES = {
     "linux": {"require_own_table", "glance", "cwd_of", "root_of", "device_of", "stop_command"}
-    | {"blind_spots"},
-    "win32": {"open_files", "is_stopped", "system_account", "local_settings", "kill_command"}
+    | {"blind_spots", "held"},
+    "win32": {"open_files", "held", "system_account", "local_settings", "kill_command"}
     | {"blind_spots", "has_launchers", "hides_open_files", "has_plain_console", "elevated"},
 }
 

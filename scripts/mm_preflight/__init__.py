@@ -9,8 +9,8 @@ process that is alive meanwhile goes on writing the old model's vectors, and not
 One room for each concern: judge (what an argv runs), database (which file), table (the process
 table through psutil), linux and windows (what only they have), instances (processes that belong
 together), tree (who is above them), origin (who of these started them; by naming, clients,
-supervisors and loops), advice (how to stop them), linux_state (what no kill ends), report (for people and as JSON), look (one look, --wait),
-command (`-- COMMAND`), agents (--agent-hook), cli (options and exit status). judge, advice, report
+supervisors and loops), advice (how to stop them), linux_state (what no kill ends), report (for
+people and as JSON), look (one look, --wait), command (`-- COMMAND`), agents (--agent-hook), cli (options and exit status). judge, advice, report
 and agents are pure.
 """
 

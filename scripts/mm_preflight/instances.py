@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 
-<<<<<<< HEAD
-from mm_preflight import registry, table
+from mm_preflight import registry, table, users
 from mm_preflight.advice import Case, stop
 from mm_preflight.argv import is_python, library_user
 from mm_preflight.naming import one_word
@@ -13,15 +12,6 @@ from mm_preflight.origin import Origin, is_launcher, origin
 from mm_preflight.records import Ancestor, Command, Row, Seen
 from mm_preflight.report import visible
 from mm_preflight.tree import Known, chain, has_parent_to_lose, terminal_of
-=======
-from mm_preflight import registry, table, users
-from mm_preflight.advice import Case, Origin, is_launcher, origin, stop
-from mm_preflight.argv import basename, is_python, is_shell, library_user, read_shell_arguments
-from mm_preflight.files import read_bounded
-from mm_preflight.records import Ancestor, Any, Command, Row, Seen
-from mm_preflight.report import visible, word
-from mm_preflight.scripts import locate
->>>>>>> main
 
 TIME = "%Y-%m-%dT%H:%M:%S+00:00"
 ARGUMENT_SHOWN = 1 << 16  # characters of an argument, for --verbose
@@ -194,11 +184,6 @@ def _case(chief: Seen, origin: Origin, members: list[Seen], family: set[int]) ->
         origin=origin._replace(name=visible(origin.name, 32)),
         unit=table.stop_command(chief.thread, {*workers, *family}),
         owner=visible(user, 40) if user and user != mine else "",
-<<<<<<< HEAD
-        elevated="" if table.is_root() else table.system.elevated,
-        held=table.ask(lambda: table.system.held(table.process_of(chief.thread)), None),
-=======
         elevated="" if users.is_root() else table.system.elevated,
-        suspended=table.system.is_stopped(table.process_of(chief.thread)),
->>>>>>> main
+        held=table.ask(lambda: table.system.held(table.process_of(chief.thread)), None),
     )
