@@ -10,8 +10,8 @@ One room for each concern: judge (what an argv runs), database (which file), tab
 table through psutil), linux and windows (what only they have), instances (processes that belong
 together), tree (who is above them), origin (who of these started them; by naming, clients,
 supervisors and loops), advice (how to stop them), linux_state (what no kill ends), report (for
-people and as JSON), look (one look, --wait), command (`-- COMMAND`), agents (--agent-hook), cli (options and exit status). judge, advice, report
-and agents are pure.
+people and as JSON), look (one look, --wait), command (`-- COMMAND`), agents (--agent-hook), cli
+(options and exit status). judge, origin, advice, report and agents are pure.
 """
 
 from __future__ import annotations
