@@ -31,7 +31,7 @@ from support import WINDOWS, chain, free_port, is_wine, linux, not_on_windows, u
 __all__ = ["real"]  # the fixture
 
 
-def ancestor(line: str, pid: int, terminal: str | None = None, loops: str = "") -> Ancestor:
+def ancestor(line: str, pid: int, terminal: str | None = "", loops: str = "") -> Ancestor:
     """An ancestor by its command line; its name is that of its program."""
     argv = line if isinstance(line, list) else shlex.split(line, posix="\\" not in line)
     program = re.split(r"[/\\]", argv[0])[-1].removeprefix("-")
@@ -57,11 +57,12 @@ def advice(
     command, *lines, terminal=None, windows=False, unit="", gone=True, argv=ARGV, **more
 ) -> str:
     """The advice for process 7 whose ancestors, nearest first, have these command lines."""
+    there = None if windows else terminal or ""
     ancestors = [
-        line if isinstance(line, Ancestor) else ancestor(line, 100 + at, terminal)
+        line if isinstance(line, Ancestor) else ancestor(line, 100 + at, there)
         for at, line in enumerate(lines)
     ]
-    found = origin(ancestors, terminal, gone, argv)
+    found = origin(ancestors, terminal or there, gone, argv, more.pop("leads", True))
     assert found.who is None or found.who.pid == found.family[0]
     kill = TASKKILL if windows else "kill 7"
     elevated = "an administrator's terminal" if windows else "sudo"
@@ -216,6 +217,15 @@ WORDS = {
         {},
         "end inspector (pid 100), then kill 7",
     ),
+    "name-of-node-s-thread": (
+        (
+            SERVER,
+            ancestor("/n/@github/copilot-linux-x64/copilot", 100, TTY)._replace(name="MainThread"),
+            "bash",
+        ),
+        {"terminal": TTY},
+        "kill 7   (if it comes back, end copilot (pid 100) first)",
+    ),
     "make": (
         (SERVER, "make serve", "bash", INIT),
         {"terminal": TTY},
@@ -291,6 +301,27 @@ WORDS = {
         {},
         "let it finish, or kill 7",
     ),
+    "first-of-a-terminal-that-is-no-shell": (
+        (WEB, ancestor("python keep.py", 100, TTY), "tmux", INIT),
+        {"terminal": TTY, "argv": ["python", "/v/bin/mm-web-of-another-name"], "owner": "ben"},
+        "kill 7, or press Ctrl-C in pts/3   (if it comes back, end keep.py (pid 100) first) "
+        "(it belongs to ben: ask them, or use sudo)",
+    ),
+    "codex-that-listens-elsewhere": (
+        (SERVER, "codex app-server --listen ws://127.0.0.1:1", INIT),
+        {},
+        "kill 100 7   (the first is Codex CLI (pid 100), which runs without a window)",
+    ),
+    "client-in-its-own-window-on-windows": (
+        (SERVER, r"C:\x\claude.exe", r"C:\x\WindowsTerminal.exe"),
+        {"windows": True},
+        f"quit Claude Code (pid 100), or {TASKKILL}: then its session goes on without memtomem",
+    ),
+    "orphan-below-an-init-that-did-not-start-it": (
+        (SERVER, Ancestor(1, "init", ["/init"])),
+        {"leads": False},
+        f"kill 7   ({GONE})",
+    ),
     "init-of-a-container": (
         (SERVER, Ancestor(1, "init", ["init"])),
         {},
@@ -309,7 +340,7 @@ WORDS = {
         "kill 7, or press Ctrl-C in pts/3",
     ),
     "shell-that-nobody-knows": (
-        (SERVER, ancestor("/opt/newshell", 100, TTY)._replace(leads=True), "xterm", INIT),
+        (SERVER, ancestor("/opt/newshell", 100, TTY)._replace(jobs=True), "xterm", INIT),
         {"terminal": TTY},
         "kill 7, or press Ctrl-C in pts/3",
     ),

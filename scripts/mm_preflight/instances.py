@@ -11,7 +11,7 @@ from mm_preflight.naming import one_word
 from mm_preflight.origin import Origin, is_launcher, origin
 from mm_preflight.records import Ancestor, Command, Row, Seen
 from mm_preflight.report import visible
-from mm_preflight.tree import Known, chain, has_parent_to_lose, terminal_of
+from mm_preflight.tree import Known, chain, has_parent_to_lose, leads_session, terminal_of
 
 TIME = "%Y-%m-%dT%H:%M:%S+00:00"
 ARGUMENT_SHOWN = 1 << 16  # characters of an argument, for --verbose
@@ -134,7 +134,7 @@ def _is_worker(above: Seen, each: Seen) -> bool:
 def _origin(each: Seen, ancestors: list[Ancestor]) -> Origin:
     process = table.process_of(each.thread)
     gone = bool(ancestors) or has_parent_to_lose(process)
-    return origin(ancestors, terminal_of(process), gone, each.argv)
+    return origin(ancestors, terminal_of(process), gone, each.argv, leads_session(each.pid))
 
 
 def _best(chief: Seen, members: list[Seen]) -> Command:
