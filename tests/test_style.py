@@ -26,7 +26,8 @@ ROOMS = {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in SCRI
 PURE = {"argv": set(), "records": set(), "source": set(), "advice": {"argv", "records"}}
 PURE |= {"judge": {"argv", "records", "source"}, "report": {"records"}}
 PURE |= {"database": {"argv", "files", "records"}, "files": set(), "windows": {"argv", "records"}}
-PURE |= {"agents": {"records"}, "linux": {"argv", "files", "records"}}
+PURE |= {"agents": {"harmless", "records", "resets"}, "harmless": {"literal"}}
+PURE |= {"literal": set(), "resets": set(), "linux": {"argv", "files", "records"}}
 
 
 def imported(room: str) -> set[str]:
