@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 from hypothesis import example, given, settings
@@ -331,10 +332,25 @@ def test_not_read(text):
 
 
 @pytest.mark.parametrize(
+    "padding", ["a''", "''", "\\\n", ";", "<<'E' ", "#\n", "\"$(cat <<'E'\nE\n)\"", "x\n", "* "]
+)
+def test_it_answers_soon(padding):
+    """A client that waits in vain lets the call run."""
+    for size in (60_000, 400_000):
+        text = f"echo '{R}' " + padding * (size // len(padding) - 20)
+        begin = time.monotonic()
+        hook(text)
+        assert time.monotonic() - begin < 3
+
+
+@pytest.mark.parametrize(
     "command",
     [
         f"git -c alias.x='!{R}' x",
         f"git grep -O'{R}' x",
+        f"git grep -n5O'{R}' x",
+        f"printf '%n' 'a[$({R})]'",
+        f"printf '% n' 'a[$({R})]'",
         f"git grep --open-files-in-pager='{R}' x",
         f"git push 'ext::sh -c {R}'",
         f"rg --pre 'sh' '{R}'",
