@@ -28,4 +28,4 @@ type = "command"
 command = "{COMMAND}"
 timeout = 60
 """
-OPENCODE = ".config/opencode/plugin/mm-preflight.js"  # in the home; --hook opencode prints it
+OPENCODE = ".config/opencode/plugins/mm-preflight.js"  # in the home; --hook opencode prints it

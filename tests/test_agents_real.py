@@ -54,7 +54,19 @@ def world(world_of_clients):
     plugin = world.home / OPENCODE
     plugin.parent.mkdir(parents=True)
     plugin.write_text(hook("opencode"))
+    npm_is_done(plugin.parent.parent)
     return world
+
+
+def npm_is_done(folder):
+    """OpenCode fetches its types once for a folder of plug-ins; without network it tries for 70 s.
+
+    They are for who writes in TypeScript: the plug-in needs nothing of them.
+    """
+    needs = {"dependencies": {"@opencode-ai/plugin": "*"}}
+    (folder / "node_modules").mkdir()
+    (folder / "package.json").write_text(json.dumps(needs))
+    (folder / "package-lock.json").write_text(json.dumps({"packages": {"": needs}}))
 
 
 def told(world):

@@ -1,5 +1,5 @@
 // OpenCode asks mm-preflight before each tool call, and a call that may reset embeddings is refused.
-// Save this as ~/.config/opencode/plugin/mm-preflight.js, and start OpenCode again.
+// Save this as ~/.config/opencode/plugins/mm-preflight.js, and start OpenCode again.
 import { spawnSync } from "node:child_process"
 
 export const MmPreflight = async () => ({
