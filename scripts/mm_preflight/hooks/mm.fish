@@ -13,10 +13,11 @@ end
 
 function __mm_preflight --description 'mm ARG ..., with mm-preflight before a reset'
     set -l own __mm_preflight_own_$argv[1]
-    if status stack-trace | string match -q "*$own*" # it calls mm: the program
+    set -l inside (status stack-trace | string match "*$own*" | count)
+    if test $inside -gt 20 # it calls only itself, so it means the program
         set own ''
     end
-    if not string match -q -- '*embedding-reset*apply-current*' "$argv"
+    if test $inside -gt 0; or not string match -q -- '*embedding-reset*apply-current*' "$argv"
         if functions -q $own
             $own $argv[2..]
         else
@@ -29,8 +30,16 @@ function __mm_preflight --description 'mm ARG ..., with mm-preflight before a re
     end
 end
 
+function __mm_preflight_say --argument-names what
+    status is-interactive
+    and echo "mm-preflight: your $what may go past the check; run mm-preflight before you reset" >&2
+end
+
 function __mm_preflight_keep --argument-names name
-    if not functions $name | string match -q '*__mm_preflight*' # else it was loaded before
+    set -l text (functions $name)
+    if string match -rq 'current-function|status function' -- $text # it does not work by another name
+        __mm_preflight_say "function $name"
+    else if not string match -q '*__mm_preflight*' -- $text # else it was loaded before
         functions --erase __mm_preflight_own_$name
         functions -q $name; and functions --copy $name __mm_preflight_own_$name
         function $name --inherit-variable name
@@ -38,10 +47,10 @@ function __mm_preflight_keep --argument-names name
         end
     end
     if status is-interactive; and abbr --show | string match -rq -- " $name .*[ /'\"](mm|memtomem)['\" ]*\$"
-        echo "mm-preflight: your abbreviation $name may go past the check; run mm-preflight before you reset" >&2
+        __mm_preflight_say "abbreviation $name"
     end
 end
 
 __mm_preflight_keep mm
 __mm_preflight_keep memtomem
-functions --erase __mm_preflight_keep
+functions --erase __mm_preflight_keep __mm_preflight_say

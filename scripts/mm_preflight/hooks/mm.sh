@@ -22,11 +22,17 @@ __mm_preflight_around() { # FUNCTION ARG ...
   esac
 }
 
-__mm_preflight_function() { # NAME
-  set -- "$1" "$(declare -f "$1")"
+__mm_preflight_say() { # WHAT
+  case $- in *i*) echo "mm-preflight: your $1 may go past the check; run mm-preflight before you reset" >&2 ;; esac
+}
+__mm_preflight_function() { # NAME; $2: its text
+  set -- "$1" "$(\declare -f "$1")"
   case $2 in
     *__mm_preflight*) return ;; # loaded before
     '') eval "function $1 { __mm_preflight $1 \"\$@\"; }" && return ;;
+    *\$0* | *\$\{0* | *FUNCNAME* | *funcstack*) # it does not work by another name
+      __mm_preflight_say "function $1"
+      return ;;
   esac
   if [ -n "${ZSH_VERSION-}" ]; then functions -c "$1" "__mm_preflight_own_$1"
   elif shopt -q expand_aliases; then # its text has no aliases any more, and gets none
@@ -35,11 +41,13 @@ __mm_preflight_function() { # NAME
     shopt -s expand_aliases
   else eval "__mm_preflight_own_$2"; fi
   eval "function $1 { __mm_preflight_around __mm_preflight_own_$1 \"\$@\"; }"
+  case "$(\declare -pF "$1" 2>/dev/null)" in *" -fx "*) # other shells are given it, too
+    export -f __mm_preflight_ask __mm_preflight_around "__mm_preflight_own_$1" ;;
+  esac
 }
-
 __mm_preflight_alias() { # NAME; $2: the alias, $3: the same from the word on that is a program
-  eval "set -- $1 $(alias "$1" 2>/dev/null | sed 's/^[^=]*=//')"
-  set -- "$1" "${2-}" "$(printf '%s\n' "${2-}" | sed -E "s/^((noglob|nocorrect|time|[A-Za-z_0-9]+=([^'\"[:blank:]]|'[^']*'|\"[^\"]*\")*)[[:blank:]]+)*//")"
+  eval "set -- $1 $(\alias "$1" 2>/dev/null | \sed '1s/^[^=]*=//')"
+  set -- "$1" "${2-}" "$(\printf '%s\n' "${2-}" | \sed -E "s/^((noglob|nocorrect|time|[A-Za-z_0-9]+=([^'\"[:blank:]]|'[^']*'|\"[^\"]*\")*)[[:blank:]]+)*//")"
   case "$3 " in
     mm\ * | memtomem\ * | __mm_preflight\ *) return ;; # it is, or leads to, a function above
     *[\ /]mm[\ \'\"]* | *[\ /]memtomem[\ \'\"]*) ;;
@@ -49,15 +57,15 @@ __mm_preflight_alias() { # NAME; $2: the alias, $3: the same from the word on th
     *[\;\&\|\<\>\(\)\`\#]* | *$'\n'* | *[\'\"\\*?[\{]*) ;;
     *) case "$(eval "command -v ${3%% *}")" in /*)
       # shellcheck disable=SC2139
-      alias "$1=${2%"$3"}__mm_preflight $3"
+      \alias "$1=${2%"$3"}__mm_preflight $3"
       return ;;
     esac ;;
   esac
-  case $- in *i*) echo "mm-preflight: your alias $1 may go past the check; run mm-preflight before you reset" >&2 ;; esac
+  __mm_preflight_say "alias $1"
 }
 
 __mm_preflight_function mm
 __mm_preflight_function memtomem
 __mm_preflight_alias mm
 __mm_preflight_alias memtomem
-unset -f __mm_preflight_function __mm_preflight_alias
+unset -f __mm_preflight_function __mm_preflight_alias __mm_preflight_say
