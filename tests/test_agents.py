@@ -11,6 +11,7 @@ import time
 
 import pytest
 from mm_preflight import agents
+from mm_preflight.cli import hook
 from mm_preflight.records import Unknown
 from real import apart, real
 from support import SCRIPT, not_on_windows
@@ -86,6 +87,7 @@ DENIED = {
     "deep": claude("mcp__x__y", steps=[{"do": [{"what": {"run": RESET}}]}]),
     "in-a-key": claude("mcp__x__y", env={RESET: ""}),
     "split-over-keys": claude("mcp__x__y", program="mm", sub="embedding-reset", m="apply-current"),
+    "mem-but-not-memtomem": claude("mcp__shell__mem_run", cmd=RESET),
     "not-a-shell": claude("mcp__ssh__bash", host="x", text=f"grep '{RESET}' ."),
     "repl": claude("REPL", code=f"child_process.execSync('{RESET}')"),
     "monitor": claude("Monitor", command=f"while :; do {RESET}; done", description="x"),
@@ -183,6 +185,8 @@ ALLOWED = {
     "monitored": claude("Monitor", command="tail -f mm.log", description=NOTE),
     "elsewhere": claude("mcp__calendar__create", title="Talk about embedding-reset"),
     "no-input": claude("ExitPlanMode") | {"tool_input": None},
+    "all-tools": claude("mcp__memtomem__mem_edit", content=NOTE),
+    "another-name": claude("mcp__notes__mem_add", content=NOTE),
     "other-server": claude("mcp__calendar__system_reset", confirm=True),
     "described": claude("Bash", command="git log", description=NOTE),
 }
@@ -296,6 +300,14 @@ def test_as_a_program():
     assert json.loads(done.stdout)["hookSpecificOutput"]["permissionDecision"] == "deny"
     done = run(ALLOWED["write"])
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_plug_in_of_opencode_is_printed():
+    done = subprocess.run(
+        [sys.executable, SCRIPT, "--hook", "opencode"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, hook("opencode"), "")
+    assert '"tool.execute.before"' in done.stdout
 
 
 def test_a_byte_order_mark_is_no_trouble():

@@ -177,6 +177,20 @@ def test_opencode_runs_it_without_the_plug_in(world):
     assert told(world) == [RESET]
 
 
+@pytest.mark.parametrize("client, tool", [("claude", "Agent"), ("opencode", "task")])
+def test_a_subagent_is_denied_too(world, client, tool):
+    about = {"description": "x", "prompt": "go", "subagent_type": "general"}
+    if client == "claude":
+        about["subagent_type"] = "general-purpose"
+    task = {"tool": tool, "input": about}
+    world.says(task, shell(client, RESET), {"text": "sub done"}, {"text": "done"})
+    world.run(*HEADLESS[client], limit=180)
+    said = [json.dumps(each["body"]) for each in world.requests() if each["body"].get("tools")]
+    assert any(agents.RUNS[:60] in each for each in said)
+    assert any("sub done" in each for each in said), "the subagent did not answer"
+    assert told(world) == []
+
+
 def test_codex_asks_for_trust_first(world):
     """In its terminal: until the hook is trusted, it does not run; then it denies."""
     world.says(shell("codex", RESET), {"text": "all done"})

@@ -20,6 +20,9 @@ from mm_preflight.resets import names_reset
 LIMIT = 1 << 20  # bytes of one object
 CURSOR = ("beforeShellExecution", "beforeMCPExecution", "preToolUse")
 MCP_TOOL = re.compile(r"(?:^|[^a-z0-9])mem_([a-z_]+)$")
+# memtomem's tools by which it is known if the server has another name: those of its default mode
+# and the two that reset.
+CORE = "add do embedding_reset index list read recall reset search stats status".split()
 NO_RESET = ("status", "revert_to_stored")  # memtomem 0.6.12 knows one more, apply_current
 
 # Tools that run a command, and where each of them is told it. "Bash" is also what Codex calls all
@@ -93,7 +96,8 @@ def _why_not(call: dict[str, Any]) -> str:
         return _shell_resets("shell", call["command"])
     tool = call["tool_name"].lower()
     inputs = call.get("tool_input") or {}
-    if found := MCP_TOOL.search(tool):
+    found = MCP_TOOL.search(tool)
+    if found and ("memtomem" in tool or found[1] in CORE):
         return _memtomem_resets(found[1], _object(inputs))
     if isinstance(inputs, str) and not inputs.lstrip().startswith("{"):
         inputs = {"command": inputs}
