@@ -246,6 +246,14 @@ def runner(folder):
     return run
 
 
+@not_on_windows("quotes otherwise: there, no command is read")
+def test_a_terminal_reads_comments_otherwise():
+    """Cursor may type into a zsh that takes no comments."""
+    assert hook(f"grep -rn '{R}' .", "Shell") == ""
+    assert hook(f"ls # then; {R}", "Shell")
+    assert hook(f"ls # then; {R}", "Bash") == ""
+
+
 @pytest.fixture
 def run(tmp_path):
     return runner(tmp_path)
@@ -325,6 +333,7 @@ def test_read(text, words):
         *["a <(b)", "a >(b)", "a > *", "a >", "> a", "a <<E", "a <<E\nx", "a <<E\n$x\nE", "a <> b"],
         *["a <<'E' 'x\ny'\nE", "a >& b", "a 2>&1b", "a |& b", "! a", "a\rb", "a > b$c", "a \x00"],
         "a \"$(cat <<'E'\nb\nE\nc\n)\"",
+        *["a 'b\\' '; c; '", "a 'b\\'"],
     ],
 )
 def test_not_read(text):

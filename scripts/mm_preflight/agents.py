@@ -121,13 +121,16 @@ def _memtomem_resets(action: str, arguments: dict[str, Any]) -> str:
 
 
 def _shell_resets(tool: str, *told: Any) -> str:
-    """A shell's command. On Windows, and in PowerShell, it is not read: the quoting differs."""
+    """A shell's command, read as POSIX shells quote it, where it is certain that one runs it."""
     if not names_reset(_texts(told)):
         return ""
-    if len(told) == 1 and isinstance(told[0], str) and tool != "powershell" and os.name != "nt":
+    text = told[0]
+    posix = len(told) == 1 and isinstance(text, str) and tool != "powershell" and os.name != "nt"
+    # "shell" may be a terminal that a person types into: in zsh, neither is then what it is in -c.
+    if posix and not (tool == "shell" and ("#" in text or "!" in text)):
         from mm_preflight.harmless import executes_nothing
 
-        if executes_nothing(told[0]):
+        if executes_nothing(text):
             return ""
     return RUNS
 

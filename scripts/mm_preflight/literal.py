@@ -1,7 +1,8 @@
 """What a shell (sh, bash, zsh) is told to run, where every word of it stands there as it is. Pure.
 
-Read as those three read it alike. Whatever would need more (an expansion, a substitution, a group,
-a keyword, a text that does not end) is not read at all: the answer is then None.
+Read as those three read it alike, and so does fish, where it reads such a text at all. Whatever
+would need more (an expansion, a substitution, a group, a keyword, a text that does not end) is not
+read: the answer is then None.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ PIECE = re.compile(
     | (?P<heredoc><<(?P<tabs>-?)[ \t]*(?P<quote>['"]?)(?P<mark>\w+)(?P=quote)(?=[ \t\n;&|>]))
     | (?P<from>(?:<<<|<(?![<>&(])))
     | (?P<to>(?:[12]|&)?>[>|]?(?![>&(|]))
-    | (?P<single>'[^']*')
+    | (?P<single>'(?:[^']*[^'\\])?')  # fish reads \' as a quote within it
     | (?P<double>")
     | (?P<escaped>\\[^\n])
     | (?P<plain>(?:[\w./:=@%+,~^\#*?\[\]-]|[^\x00-\x7f])+)

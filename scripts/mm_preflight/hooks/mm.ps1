@@ -3,7 +3,7 @@
 # and a function of your own, are called as they are, between two checks.
 function __mm_preflight_ask {
     $check = Get-Command mm-preflight -CommandType Application -ErrorAction Ignore | Select-Object -First 1
-    if ($check) { & $check } else { [Console]::Error.WriteLine('mm-preflight: refused, mm-preflight is not on PATH; install it again'); $global:LASTEXITCODE = 2 }
+    if ($check) { & $check | Out-Host } else { [Console]::Error.WriteLine('mm-preflight: refused, mm-preflight is not on PATH; install it again'); $global:LASTEXITCODE = 2 }
 }
 function __mm_preflight {
     $first = $MyInvocation.MyCommand.Name; $more = @()
