@@ -100,6 +100,7 @@ DENIED = {
     "params-as-text": claude(
         "mcp__memtomem__mem_do", action="embedding_reset", params=json.dumps(MODE)
     ),
+    "mode-beside": claude("mcp__memtomem__mem_do", action="embedding_reset", **MODE),
     "null-mode": claude("mcp__memtomem__mem_embedding_reset", mode=None),
     "spelled": claude("mcp__memtomem__mem_do", action=" Embedding-Reset ", params=MODE),
 }

@@ -113,7 +113,7 @@ def _memtomem_resets(action: str, arguments: dict[str, Any]) -> str:
     """A tool of memtomem's own. Without a mode, memtomem (0.3.14 to 0.6.12) takes `status`."""
     if action == "do":
         action = str(arguments.get("action")).strip().lower().replace("-", "_")
-        arguments = _object(arguments.get("params") or {})
+        arguments = arguments | _object(arguments.get("params") or {})
     if action == "reset":
         return WIPES
     harmless = action != "embedding_reset" or arguments.get("mode", "status") in NO_RESET

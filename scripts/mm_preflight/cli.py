@@ -12,8 +12,13 @@ from mm_preflight import __version__
 from mm_preflight.records import EXIT_CODES, VERDICTS, Any, NotStarted, Result, Unknown
 from mm_preflight.report import as_json, as_text, visible, write
 
-HOOKS = {"bash": "mm.sh", "zsh": "mm.sh", "fish": "mm.fish", "powershell": "mm.ps1"}
-HOOKS["opencode"] = "opencode.js"
+HOOKS = {
+    "bash": "mm.sh",
+    "zsh": "mm.sh",
+    "fish": "mm.fish",
+    "powershell": "mm.ps1",
+    "opencode": "opencode.js",
+}
 Options = namedtuple(
     "Options",
     "json quiet verbose wait db hook agent_hook command",
