@@ -10,6 +10,7 @@ and it has a home, dummy keys, and an otherwise empty environment. Linux only.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -37,8 +38,10 @@ PACKAGES = {
 NEWEST = os.environ.get("MM_TEST_CLIENTS") == "newest"
 INSTALL_LIMIT = 900.0  # seconds; together they are 1 GB
 KEY = "sk-ant-dummy-0123456789abcdefghijklmnopqrstuvwxyz"  # of nobody
+SYSTEM = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 STUB = Path(__file__).parent / "model_stub.py"
 MODEL = "stub-model"
+TERMINALS = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
@@ -100,25 +103,24 @@ def install(folder: Path, wanted: dict[str, str]) -> None:
 # The first process of the namespaces: it gives memtomem and Claude Code folders of their own in
 # place of those that are one per user, and stays, with the stub below it.
 FIRST = """
-for name in "memtomem-$0" "cc-daemon-$0"; do
-  mkdir -p -m 700 "/tmp/$name" "$1/run/$name" && mount --bind "$1/run/$name" "/tmp/$name" || exit 3
-done
-"$2" "$3" "$1/model" &
-while :; do wait; sleep 1; done
+apart() { mkdir -p -m 700 "/tmp/$2" "$1/$2" && mount --bind "$1/$2" "/tmp/$2" || exit 3; }
+apart "$1/run" "memtomem-$0"
+apart "$1/run" "cc-daemon-$0"
+"$2" "$3" "$1/model" & wait
 """
 
 
 class World:
     """Namespaces with a home, a model stub and terminals. What a test starts ends with it."""
 
-    def __init__(self, home: Path, clients: Clients, real: Environment) -> None:
-        self.home, self.clients, self.real = home, clients, real
+    def __init__(self, home: Path, real: Environment, programs: list[Path]) -> None:
+        """`programs`: folders of programs, before those of the machine."""
+        self.home, self.real = home, real
         self.folder = home / "work"
         for each in ("run", "model", "work", ".memtomem"):
             (home / each).mkdir(mode=0o700)
         self.env = {
-            "PATH": f"{clients.bin}:{real.bin}:{Path(shutil.which('node') or '').parent}"
-            ":/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+            "PATH": os.pathsep.join([*map(str, programs), str(real.bin), SYSTEM]),
             "HOME": str(home),
             "SHELL": "/bin/bash",
             "TERM": "xterm-256color",
@@ -209,11 +211,8 @@ class World:
 class Terminal:
     """A terminal (tmux) with one program in it, as a person has it before them."""
 
-    number = 0
-
     def __init__(self, world: World, *words: object) -> None:
-        Terminal.number += 1
-        self.world, self.name = world, f"t{Terminal.number}"
+        self.world, self.name = world, f"t{next(TERMINALS)}"
         new = ["new-session", "-d", "-s", self.name, "-x", "150", "-y", "50"]
         done = self.tmux(*new, "-c", str(world.folder), *map(str, words))
         assert done.returncode == 0, done.stderr
@@ -241,6 +240,18 @@ class Terminal:
     def close(self) -> None:
         """As closing the window does."""
         self.tmux("kill-session", "-t", self.name)
+
+    def at_prompt(self) -> bool:
+        """Whether the shell is what the person has before them, and no program runs in it."""
+        shown = self.tmux("display-message", "-p", "-t", self.name, "#{pane_current_command}")
+        return shown.stdout.strip() == "bash"
+
+
+def open_terminal(world: World) -> Terminal:
+    """A terminal with a prompt in it."""
+    terminal = Terminal(world, "bash", "--norc")
+    until(terminal.at_prompt, "a prompt")
+    return terminal
 
 
 # ---- how each is set up -------------------------------------------------------------------------
@@ -350,18 +361,26 @@ SET_UP: dict[str, Callable[[World], None]] = {
 
 
 @contextlib.contextmanager
-def world_with(clients: Clients, real: Environment) -> Iterator[World]:
-    """A world in which all four clients are set up, with memtomem as their MCP server."""
+def new_world(real: Environment, *programs: Path) -> Iterator[World]:
+    """A world in which nothing runs but the model stub."""
     # Short, because the path of a socket may have but 107 bytes; not below pytest's own.
     with tempfile.TemporaryDirectory(prefix="mm-", dir="/tmp", ignore_cleanup_errors=True) as home:
-        world = World(Path(home), clients, real)
+        world = World(Path(home), real, list(programs))
         try:
             world.begin()
-            for set_up in SET_UP.values():
-                set_up(world)
             yield world
         finally:
             world.end()
+
+
+@contextlib.contextmanager
+def world_with(clients: Clients, real: Environment) -> Iterator[World]:
+    """A world in which all four clients are set up, with memtomem as their MCP server."""
+    node = Path(shutil.which("node") or "/usr/bin/node").parent
+    with new_world(real, clients.bin, node) as world:
+        for set_up in SET_UP.values():
+            set_up(world)
+        yield world
 
 
 @pytest.fixture
