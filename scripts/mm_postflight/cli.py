@@ -16,16 +16,18 @@ from mm_postflight.records import EXIT, STOPPED, Findings, Options, Unknown
 
 HELP = "See mm-postflight --help."
 ABOUT = """\
-Is every vector in memtomem's database one of the embedding model that is configured now?
+Was every vector in memtomem's database made by the embedding model that is
+configured now?
 
-It embeds stored texts again with memtomem's own embedder, and compares the result with the
-database. It checks 300 vectors drawn at random; with --all, every one. It names the files whose
-vectors another model made. It changes nothing unless you say --repair."""
+It embeds stored texts again with memtomem's own embedder, and compares the
+result with the database. It checks 300 vectors, drawn at random; with --all,
+every one. It names the files whose vectors another model made. It changes
+nothing unless you say --repair."""
 STATUS = """\
 exit status:
     0  one model: all that was checked is what the configured model gives
-    1  mixed: some vectors are not; with --repair: some are left, or you said no
-    2  unknown: it could not be told; with --repair: refused, the reason says what was written
+    1  mixed: some vectors are not; with --repair, some are left or you said no
+    2  unknown: it could not be told, or --repair could not; the reason says why
   130  stopped by Ctrl-C; the report says what was found until then"""
 
 

@@ -41,8 +41,10 @@ def report(a: dict[str, Any]) -> str:
     lines += whose(a) if a["files"] else []
     lines += remedy(a)
     lines += [sentence for holds, sentence in said(a) if holds]
-    wrapper = textwrap.TextWrapper(80, break_on_hyphens=False)
-    wrapped = (wrapper.wrap(line) or [""] for line in lines)
+    wrapper = textwrap.TextWrapper(80, break_on_hyphens=False, break_long_words=False)
+    wrapped = (
+        [x] if x.startswith(("  ", "Database: ")) else wrapper.wrap(x) or [""] for x in lines
+    )
     return "\n".join(line for each in wrapped for line in each).rstrip()
 
 
@@ -66,7 +68,7 @@ def head(a: dict[str, Any]) -> list[str]:
             told = "not all is repaired" if a["repair"] else "some vectors may be another's"
         more = [f"It did not come to its end: {reason}."] * bool(reason)
     lines = [f"mm-postflight: {visible(told)}", *more]
-    return lines + [f"Database: {visible(a['database'])}"] * (not a["configured"])
+    return lines + [f"Database: {visible(a['database'], 5000)}"] * (not a["configured"])
 
 
 def table(files: list[dict[str, Any]]) -> list[str]:
