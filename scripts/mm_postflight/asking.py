@@ -8,7 +8,7 @@ from array import array
 from collections import Counter
 from collections.abc import Sequence
 from numbers import Real
-from typing import Any
+from typing import Any, TypeAlias
 
 from mm_postflight.decide import AT_FAULT, apart
 from mm_postflight.records import FEW, Fault, Unknown
@@ -19,7 +19,7 @@ SENTENCES = (
     "An invoice of 41 pages must be paid before Tuesday.",
     "for (int i = 0; i < n; i++) { total += prices[i]; }",
 )
-Answer = array[float] | None
+Answer: TypeAlias = "array[float] | None"
 
 
 class Refused(Exception):

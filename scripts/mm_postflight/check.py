@@ -31,7 +31,7 @@ class Check:
 
         `ask_first` is told how many texts are sent, before they are.
         """
-        found, before = self.found, 0
+        found = self.found
         vectors = [each for each in found.vectors if each.rowid not in found.kept]
         missing = [each for each in found.missing if each.rowid not in found.kept]
         draw = random.sample(vectors, min(sample, len(vectors)))
@@ -41,10 +41,11 @@ class Check:
         self.run(draw)
         if whole:
             return self.run([each for each in vectors if each.rowid not in found.scores])
-        while todo := decide.next_draw(found, before):
-            before = len(decide.wrong(found))
+        todo, before = decide.next_draw(found, 0)
+        while todo:
             ask_first(len(todo))
             self.run(todo)
+            todo, before = decide.next_draw(found, before)
 
     def run(self, todo: list[Vector]) -> None:
         """Check these, in rounds. Raises Unknown, and Fault."""

@@ -64,20 +64,22 @@ def matches_nothing(found: Findings) -> bool:
     return len(told) > FEW and all(each == "others" for each in told.values())
 
 
-def next_draw(found: Findings, before: int) -> list[Vector]:
-    """What may have been written with what was found; `before`: how many that was the last time.
+def next_draw(found: Findings, before: int) -> tuple[list[Vector], int]:
+    """What may have been written with what was found, and how many that was.
 
-    A vector was written between `created` and `updated`; an edited tag moves `updated` alone.
+    A vector was written between `created` and `updated`; an edited tag moves `updated` alone. If
+    nothing is left since the earliest, there may be some from before it; but not if the last look
+    there, when `before` were found, found no more.
     """
     hits = wrong(found)
     if not hits or matches_nothing(found):
-        return []
+        return [], before
     since, files = min(hit.created for hit in hits), {hit.file for hit in hits}
     rest = [vector for vector in found.vectors if vector.rowid not in found.scores]
     near = [vector for vector in rest if vector.updated >= since or vector.file in files]
     if near or len(hits) <= before:
-        return near
-    return sorted(rest, key=lambda vector: vector.updated)[-NEAR:]
+        return near, before
+    return sorted(rest, key=lambda vector: vector.updated)[-NEAR:], len(hits)
 
 
 def at_most(total: int, drawn: int) -> int:
