@@ -64,7 +64,8 @@ def models():
         pytest.skip(f"NOT run on real models, because they cannot be had here: {why}")
     port = CACHE / f"minilm-port-{os.getpid()}"
     argv = [python, str(Path(__file__).with_name("minilm.py")), str(port)]
-    with subprocess.Popen(argv, stdin=subprocess.PIPE) as server:
+    threads = {"OPENBLAS_NUM_THREADS": "1"}
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, env=os.environ | threads) as server:
         until(lambda: port.is_file() and port.read_text(), "the models' server", 60)
         yield f"http://127.0.0.1:{port.read_text()}"
         server.stdin.close()
