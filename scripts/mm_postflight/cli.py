@@ -149,8 +149,11 @@ def show(found: Findings, options: Options) -> int:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the answer is soon there
         from mm_postflight.answer import answer
         from mm_postflight.consent import without_secrets
+        from mm_postflight.progress import Progress
         from mm_postflight.report import report
 
+        if Progress.last:
+            Progress.last.stop()
         found.reason = without_secrets(found.reason)[:2000]
         told: dict[str, Any] = answer(found, options.sample)
         aside = told["verdict"] == "unknown" and not options.json

@@ -6,14 +6,18 @@ import contextlib
 import os
 import sys
 import time
+from typing import ClassVar
 
 BAR = 30
 
 
 class Progress:
-    """A line on a terminal; nothing at all elsewhere."""
+    """A line on a terminal; nothing at all elsewhere. `last`: the one that may stand there."""
+
+    last: ClassVar[Progress | None] = None
 
     def __init__(self) -> None:
+        Progress.last = self
         self.live = sys.stderr is not None and sys.stderr.isatty()
         self.began, self.shown = time.monotonic(), 0
 

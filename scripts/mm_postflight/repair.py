@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import random
 import sys
 from array import array
 from collections.abc import Callable
@@ -133,16 +132,16 @@ class Repairing:
 
     def embed(self, rows: list[Row]) -> list[tuple[Row, array[float]]]:
         """Each row with its new vector, which two batches agree on. Raises Unknown, and Fault."""
-        first = self.embedder.ask([row.texts[0] for row in rows])
-        order = random.sample(range(len(rows)), len(rows))
-        again = self.embedder.ask([SENTENCES[0], *(rows[n].texts[0] for n in order)])[1:]
+        texts = [row.texts[0] for row in rows]
+        first = self.embedder.ask(texts)
+        # Backwards, and behind another text: an order that is not kept shows, whatever it is.
+        again = self.embedder.ask([SENTENCES[0], *texts[::-1]])[:0:-1]
         self.found.texts_sent = self.embedder.sent
-        second = dict(zip(order, again, strict=True))
         pairs = []
-        for number, (row, answer) in enumerate(zip(rows, first, strict=True)):
-            if answer is None or second[number] is None or not any(answer):
+        for row, answer, second in zip(rows, first, again, strict=True):
+            if answer is None or second is None or not any(answer):
                 continue  # not embedded: it stays as it is, and is counted as left
-            self.found.least = min(self.found.least, decide.apart((answer, second[number])))
+            self.found.least = min(self.found.least, decide.apart((answer, second)))
             pairs.append((row, answer))
         self.require_steady_embedder("This batch was not written, nor what comes after it.")
         return pairs

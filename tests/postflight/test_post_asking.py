@@ -66,6 +66,7 @@ def test_one_that_works():
     assert one.sent == len(TEXTS)  # the fixed sentences are no text of the database
 
 
+NUMBERS = itertools.count()
 NAN = [math.nan] * DIMENSION
 FAULTS = {
     "one vector for all": lambda texts: [right(["x"])[0]] * len(texts),
@@ -76,7 +77,7 @@ FAULTS = {
     "backwards": lambda texts: right(texts)[::-1],
     "shifted": lambda texts: right(texts[1:] + texts[:1]),
     "sorted": lambda texts: sorted(right(texts)),
-    "random": lambda texts, n=itertools.count(): right([f"{next(n)}" for _ in texts]),
+    "random": lambda texts: right([f"{next(NUMBERS)}" for _ in texts]),
     "another dimension": lambda texts: [each[:-1] for each in right(texts)],
 }
 REFUSED = {

@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import reproduce_mix
@@ -48,6 +49,15 @@ def has_rowid(connection: sqlite3.Connection, name: str) -> bool:
 def layout(home: Home) -> list:
     """Where each vector lies."""
     return home.query("SELECT rowid, chunk_id, chunk_offset FROM chunks_vec_rowids ORDER BY rowid")
+
+
+def copied(home: Home, to: Path) -> None:
+    """The same database in another place, by SQLite's own backup."""
+    with (
+        contextlib.closing(sqlite3.connect(to)) as copy,
+        contextlib.closing(sqlite3.connect(home.database)) as source,
+    ):
+        source.backup(copy)
 
 
 def backups(home: Home) -> list[str]:
@@ -133,9 +143,7 @@ def test_the_backup_is_the_database_as_it_was(mixed):
 
 
 def test_a_copy_is_repaired_like_any_other(mixed, tmp_path):
-    with contextlib.closing(sqlite3.connect(tmp_path / "copy.db")) as copy:
-        with contextlib.closing(sqlite3.connect(mixed.database)) as source:
-            source.backup(copy)
+    copied(mixed, tmp_path / "copy.db")
     held = mixed.digest()
     answer = mixed.repair("--db", str(tmp_path / "copy.db"))
     assert (answer["exit"], answer["repair"]["written"], answer["configured"]) == (0, 6, False)
@@ -191,11 +199,9 @@ def test_not_clear_after(mixed):
 
 def test_mm_preflight_is_asked_about_this_database(mixed, tmp_path):
     other = tmp_path / "other.db"
-    with contextlib.closing(sqlite3.connect(other)) as copy:
-        with contextlib.closing(sqlite3.connect(mixed.database)) as source:
-            source.backup(copy)
+    copied(mixed, other)
     assert mixed.repair("--db", str(other))["exit"] == 0
-    asked = open(mixed.env["STUB_LOG"]).read().splitlines()
+    asked = Path(mixed.env["STUB_LOG"]).read_text().splitlines()
     assert asked == [f"['--json', '--db', {str(other)!r}]"] * 3
 
 
@@ -210,7 +216,7 @@ def test_a_psutil_that_is_missing(mixed, tmp_path):
     mixed.script = program(tmp_path / "apart")
     real = os.path.join(os.path.dirname(reproduce_mix.__file__), "mm_preflight", "__main__.py")
     beside = mixed.script.parent / "mm_preflight" / "__main__.py"
-    beside.write_text("import sys\nsys.modules['psutil'] = None\n" + open(real).read())
+    beside.write_text("import sys\nsys.modules['psutil'] = None\n" + Path(real).read_text())
     is_refused(mixed, mixed.repair(), "psutil")
 
 
@@ -532,6 +538,7 @@ SWAPS = {
         v for _, v in sorted(zip(texts, give("beta", texts)[1], strict=True))
     ],
     "one for all": lambda texts: [give("beta", ["x"])[1][0]] * len(texts),
+    "sorted": lambda texts: sorted(give("beta", texts)[1]),
     "the next one's": lambda texts: give("beta", texts[1:] + texts[:1])[1],
 }
 
@@ -596,8 +603,6 @@ def test_a_full_disk(mixed, tmp_path, megabytes):
 
 
 def test_a_backup_is_never_written_over_a_file(tmp_path, monkeypatch):
-    from pathlib import Path
-
     from mm_postflight import backup as room
 
     monkeypatch.setattr(time, "strftime", lambda *_: "NOW")
