@@ -15,11 +15,6 @@ def visible(text: str, limit: int = 1000) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def word(text: str) -> str:
-    """The first word of another process's name: a title may hold its arguments, and so secrets."""
-    return visible("".join(text.split()[:1]), 32) or "?"
-
-
 def silence(who: str, mount: str) -> str:
     """Why the answer cannot be had where a file system does not answer, and the way out."""
     cause = f"{who} needs a file on {visible(mount)}, which does not answer"

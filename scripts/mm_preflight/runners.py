@@ -100,4 +100,4 @@ def is_likely(each: Given, verified: bool, subcommands: frozenset[str]) -> bool:
     if re.fullmatch(MODULE, each.word) is None and verified:
         return True
     after = [arg for arg in each.rest if not arg.startswith("-")][:1]
-    return not (set(after) - subcommands or "-m" in each.rest)
+    return not set(after) - subcommands

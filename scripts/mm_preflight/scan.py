@@ -9,6 +9,7 @@ from mm_preflight import registry, table, users
 from mm_preflight.database import find_database
 from mm_preflight.files import Silent, looking_at
 from mm_preflight.judge import judge
+from mm_preflight.naming import one_word
 from mm_preflight.records import (
     TYPE_CHECKING,
     Any,
@@ -20,7 +21,7 @@ from mm_preflight.records import (
     Seen,
     Unknown,
 )
-from mm_preflight.report import silence, visible, word
+from mm_preflight.report import silence, visible
 from mm_preflight.scripts import reader
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ def _is_doubtful(each: Seen, own: frozenset[str]) -> bool:
 
 
 def _who(each: Seen) -> str:
-    return f"process {each.pid} ({word(each.name)})"
+    return f"process {each.pid} ({one_word(each.name)})"
 
 
 def _is_denied(each: Seen) -> bool:

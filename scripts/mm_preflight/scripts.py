@@ -7,8 +7,8 @@ import time
 
 from mm_preflight import table
 from mm_preflight.files import is_trusted, looking_at, read_program, touch
+from mm_preflight.naming import one_word
 from mm_preflight.records import Database, Files, Seen
-from mm_preflight.report import word
 
 
 def locate(pid: int, path: str) -> str:
@@ -25,7 +25,7 @@ def reader(seen: Seen, database: Database, until: float) -> Files:
     """How to read the scripts of a process, by paths as it sees them; not after `until`."""
 
     def read(path: str) -> bytes:
-        looking_at(f"process {seen.pid} ({word(seen.name)})")
+        looking_at(f"process {seen.pid} ({one_word(seen.name)})")
         try:
             if time.monotonic() > until:
                 raise OSError("too late")
