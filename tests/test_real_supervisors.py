@@ -45,7 +45,7 @@ def in_background(world: World, line: str) -> None:
 
 def gone(world: World, seconds: float = AFTER) -> bool:
     """Whether it ends, and nothing of it comes back within this time."""
-    until(lambda: not world.rows(), f"its end; there is\n{world.tree()}", 10)
+    until(lambda: not world.rows(), "its end", 60)
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if world.rows():
@@ -57,7 +57,7 @@ def gone(world: World, seconds: float = AFTER) -> bool:
 def comes_back(world: World, pid: int) -> dict:
     """The row of what is alive after a kill of this PID: what the advice must prevent."""
     world.shell(f"kill {pid}; sleep 1; kill -9 {pid}")
-    return until(lambda: next((r for r in world.rows() if r["pid"] != pid), None), "another", 10)
+    return until(lambda: next((r for r in world.rows() if r["pid"] != pid), None), "another", 30)
 
 
 def paste(world: World, command: str) -> None:

@@ -483,7 +483,7 @@ def test_sqlite_shell(start, database, preflight):
 # ---- what started it, and what to do ------------------------------------------------------------
 
 
-@pytest.mark.parametrize("client, name", [("cursor", "Cursor"), ("claude", "Claude")])
+@pytest.mark.parametrize("client, name", [("cursor", "Cursor"), ("claude", "Claude Code")])
 def test_started_by_a_client(start, shell_as, preflight, client, name):
     """A server that its client starts again: the cure is to quit the client."""
     pid = start(client, "run", "memtomem-server", **shell_as(client, "run"))
@@ -528,7 +528,7 @@ def test_client_is_also_an_ancestor_of_the_check(start, shell_as, platform):
     until(lambda: status.exists() and status.read_text() == "1\n", "the check")
     words = " ".join(report.read_text().split())
     assert f" {pid} MCP server" in words
-    assert "Claude started this check too" in words
+    assert "Claude Code started this check too" in words
 
 
 def test_client_elsewhere_is_no_ancestor(start, shell_as, preflight):

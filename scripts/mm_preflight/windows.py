@@ -1,8 +1,8 @@
 """What only Windows has: accounts known by their SID, and open files known by being in memory.
 
-Elsewhere in the house: HAS_LAUNCHERS goes through table, look and instances, because mm.exe with
-its script inside starts Python and waits; argv reads cmd and PowerShell; advice knows the .exe of a
-script as a launcher, and taskkill's /T; files and database go without owners, and database knows
+Elsewhere in the house: has_launchers goes through table, scan and instances, because mm.exe with
+its script inside starts Python and waits; argv and loops read cmd and PowerShell; origin knows the
+.exe of a script as a launcher, and advice taskkill's /T; a terminal is not told there (tree); files and database go without owners, and database knows
 the prefix of long paths; command has other signals, exit statuses without a sign, and batch files;
 look waits in steps that hear Ctrl-C; report knows how a pipe that nobody reads fails.
 """
