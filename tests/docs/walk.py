@@ -25,7 +25,7 @@ import urllib.request
 from collections import Counter
 from pathlib import Path
 
-from pages import DOCS, FENCE, text_of
+from pages import FENCE, text_of
 from reproduce_mix import embedding_server, make_notes
 
 with contextlib.suppress(ImportError):  # Windows has none of them, and walks no page
@@ -35,7 +35,6 @@ with contextlib.suppress(ImportError):  # Windows has none of them, and walks no
 
 ITEM = re.compile(rf"<!-- walk: (?P<scene>[^>]+?) -->|{FENCE.pattern}", FENCE.flags)
 ANSWER = re.compile(r"(\[[yY]/[nN]\]:)[ ]?(\w*)$", re.M)
-GUIDE = DOCS / "guides" / "embedding-reset.md"
 SECONDS = 120  # how long a scene is waited for, and any one block
 
 # What differs from run to run, and what a page leaves out. Nothing else may differ.
@@ -89,6 +88,7 @@ class Stage:
     def __init__(self, home, embedder, made):
         self.home, self.embedder, self.made = home, embedder, made
         self.client = self.terminal = None
+        self.loaded = ""  # what the start-up file of the person's shell has
         self.notes, self.written = make_notes(120, 707), 0
         home.joinpath("agents").mkdir(parents=True)
         home.joinpath("notes").mkdir()
@@ -97,7 +97,7 @@ class Stage:
     def run(self, command, answers=""):
         """Status and output of a command, stderr as it comes among stdout."""
         done = subprocess.run(
-            ["bash", "-c", command], cwd=self.home, input=answers, stdout=subprocess.PIPE,
+            ["bash", "-c", self.loaded + command], cwd=self.home, input=answers, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, timeout=SECONDS,
         )  # fmt: skip
         return done.returncode, done.stdout
@@ -203,22 +203,14 @@ def merge(stage, body):
 
 
 def backup(stage, body):
-    """The way for those without sqlite3; the other way then writes over its file."""
     (stage.home / "backup.py").write_text(body)
-    stage.must(f"{sys.executable} backup.py | grep bob && rm memtomem-before.*")
 
 
-def go_back(stage, body):
-    """Change the model as the guide does, with its backup, then do what this block says."""
-    machine(stage, "")
-    for _, language, block in steps(text_of(GUIDE)):
-        if language == "console" and ".backup" in block:
-            stage.must("\n".join(command for command, _ in commands(block)))
-    quit_client(stage, "")
-    stage.must("mm web stop")
-    stage.configure(model="beta")
-    stage.must("mm embedding-reset --mode apply-current --yes && mm index --force ~/notes")
-    stage.must(body)
+def changed(stage, _body):
+    """All is the new model's now, and a second backup stops before it writes."""
+    assert stage.models() == {"beta": 61}
+    status, printed = stage.run("python3 backup.py")
+    assert status and "FileExistsError" in printed
 
 
 def mixed(stage, _body):
@@ -235,31 +227,25 @@ def mixed(stage, _body):
     stage.until(lambda: stage.models() == halves, f"30 vectors of each, not {stage.models()}")
 
 
-def mixed_again(stage, _body):
-    """The same with the same files, whose text is another one now; `mm web` is no more."""
-    stage.notes, stage.written = make_notes(60, 708), 0
-    mixed(stage, "")
-    stage.must("mm web stop")
-
-
 def reconfigured(stage, _body):
-    """A new model in the configuration, and an old `mm web` alive."""
+    """A new model in the configuration, and an old `mm web` alive; from now on with the hook."""
     stage.configure(provider="ollama", model="alpha", dimension=256)
     stage.write(3)
     stage.must("mm index ~/notes")
     stage.start_web()
     stage.configure(model="beta")
+    (stage.home / ".config" / "opencode" / "plugin").mkdir(parents=True)
+    stage.loaded = 'eval "$(mm-preflight --hook bash)"\n'
 
 
 SCENES = {
     "a person's machine: 60 notes, one of an agent's, mm web and an MCP server alive": machine,
     "quit the client": quit_client,
     "merge this into config.json": merge,
-    "run this as backup.py": backup,
-    "go back": go_back,
+    "save this as backup.py": backup,
+    "all is beta's": changed,
     "the mistake": mixed,
-    "the mistake once more, and mm web stopped": mixed_again,
-    "mm web alive, and a new model configured": reconfigured,
+    "mm web alive, a new model configured, and the line for bash loaded": reconfigured,
 }
 
 
