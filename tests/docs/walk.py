@@ -97,8 +97,8 @@ class Stage:
     def run(self, command, answers=""):
         """Status and output of a command, stderr as it comes among stdout."""
         done = subprocess.run(
-            ["bash", "-c", self.loaded + command], cwd=self.home, input=answers, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, timeout=SECONDS,
+            ["bash", "-c", self.loaded + command], cwd=self.home, input=answers,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=SECONDS,
         )  # fmt: skip
         return done.returncode, done.stdout
 
