@@ -15,6 +15,7 @@ import contextlib
 import json
 import os
 import re
+import select
 import shutil
 import socket
 import sqlite3
@@ -34,7 +35,7 @@ with contextlib.suppress(ImportError):  # Windows has none of them, and walks no
     import termios
 
 ITEM = re.compile(rf"<!-- walk: (?P<scene>[^>]+?) -->|{FENCE.pattern}", FENCE.flags)
-ANSWER = re.compile(r"(\[[yY]/[nN]\]:)[ ]?(\w*)$", re.M)
+ANSWER = re.compile(r"(\[[yY]/[nN]\]:?)[ ]?(\w*)$", re.M)
 SECONDS = 120  # how long a scene is waited for, and any one block
 
 # What differs from run to run, and what a page leaves out. Nothing else may differ.
@@ -45,6 +46,7 @@ RULES = [
     (r"\b\d+ examined(, \d+ of them only in part)?", "N examined"),
     (r"\d+ (s|min|h|days) ago", "AGE"),
     (r"(today|\d{4}-\d\d-\d\d) \d\d:\d\d", "WHEN"),
+    (r"\.before-repair-[\d-]+(\s+\d+)?", ".before-repair-WHEN"),
     (r"ttys\d+|pts/\d+", "TERMINAL"),
     (r"^  \d+ {2,}|(?<=pid[ =])\d+|(?<=kill )\d+|(?<=\()\d+(?=\))", "PID "),
     (r"\(\d+ms\)", "(TIME)"),
@@ -88,6 +90,7 @@ class Stage:
     def __init__(self, home, embedder, made):
         self.home, self.embedder, self.made = home, embedder, made
         self.client = self.terminal = None
+        self.at_terminal = False  # the next block is typed there, because its program asks a person
         self.loaded = ""  # what the start-up file of the person's shell has
         self.notes, self.written = make_notes(120, 707), 0
         home.joinpath("agents").mkdir(parents=True)
@@ -96,11 +99,32 @@ class Stage:
 
     def run(self, command, answers=""):
         """Status and output of a command, stderr as it comes among stdout."""
+        if self.at_terminal:
+            self.at_terminal = False
+            return self.type(command, answers)
         done = subprocess.run(
             ["bash", "-c", self.loaded + command], cwd=self.home, input=answers,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=SECONDS,
         )  # fmt: skip
         return done.returncode, done.stdout
+
+    def type(self, command, answers):
+        """The same at a terminal, without the line there that tells how far it is."""
+        master, slave = pty.openpty()
+        silent = termios.tcgetattr(slave)
+        silent[3] &= ~termios.ECHO
+        termios.tcsetattr(slave, termios.TCSANOW, silent)
+        os.write(master, answers.encode())
+        streams = {"stdin": slave, "stdout": slave, "stderr": slave, "start_new_session": True}
+        with subprocess.Popen(["bash", "-c", command], cwd=self.home, **streams) as typed:
+            os.close(slave)
+            printed = b""
+            with contextlib.suppress(OSError):  # EIO: whoever had it open has ended
+                while select.select([master], [], [], SECONDS)[0]:
+                    printed += os.read(master, 65536)
+            typed.kill()  # if it waits for another answer, say
+        os.close(master)
+        return typed.wait(), re.sub(r"\r[^\r\n]*\r", "", printed.decode().replace("\r\n", "\n"))
 
     def must(self, command):
         status, printed = self.run(command)
@@ -202,6 +226,10 @@ def merge(stage, body):
     stage.configure(**json.loads(body)["embedding"])
 
 
+def at_a_terminal(stage, _body):
+    stage.at_terminal = True
+
+
 def backup(stage, body):
     (stage.home / "backup.py").write_text(body)
 
@@ -228,12 +256,17 @@ def mixed(stage, _body):
 
 
 def reconfigured(stage, _body):
-    """A new model in the configuration, and an old `mm web` alive; from now on with the hook."""
+    """A new model in the configuration, and an old `mm web` alive."""
     stage.configure(provider="ollama", model="alpha", dimension=256)
     stage.write(3)
     stage.must("mm index ~/notes")
     stage.start_web()
     stage.configure(model="beta")
+
+
+def hooked(stage, _body):
+    """The same, with the line in the start-up file of bash, and OpenCode's folder there."""
+    reconfigured(stage, "")
     (stage.home / ".config" / "opencode" / "plugin").mkdir(parents=True)
     stage.loaded = 'eval "$(mm-preflight --hook bash)"\n'
 
@@ -242,10 +275,11 @@ SCENES = {
     "a person's machine: 60 notes, one of an agent's, mm web and an MCP server alive": machine,
     "quit the client": quit_client,
     "merge this into config.json": merge,
+    "at a terminal": at_a_terminal,
     "save this as backup.py": backup,
     "all is beta's": changed,
     "the mistake": mixed,
-    "mm web alive, a new model configured, and the line for bash loaded": reconfigured,
+    "mm web alive, a new model configured, and the line for bash loaded": hooked,
 }
 
 
