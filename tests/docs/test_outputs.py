@@ -96,7 +96,7 @@ def test_commands_are_taken():
     for _page, _, lines in blocks(ALL):
         for line in lines:
             for command in re.findall(r"^\$ .*", line):
-                words = re.split(r"&&|\|", command[2:])
+                words = re.split(r"&&|\||>", command[2:])
                 for argv in map(shlex.split, (each for each in words if "mm-preflight" in each)):
                     if argv[0] == "mm-preflight":
                         read_options(argv[1:])

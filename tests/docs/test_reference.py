@@ -66,7 +66,7 @@ def test_reasons_are_those_of_the_program():
         assert re.search(known, re.sub(r'"\s*\n\s*f?"', "", source)), reason
 
 
-# --- mm-postflight ---------------------------------------------------------------------------------
+# --- mm-postflight ----
 
 POST = (DOCS / "reference" / "postflight.md").read_text(encoding="utf-8")
 

@@ -198,9 +198,10 @@ def test_each_old_address_is_tested():
     assert {page.parent.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.html")} == {*OLD}
 
 
-def test_the_chart_is_what_the_data_say():
+@pytest.mark.parametrize("name", ["draw_chart.py", "draw_cosines.py"])
+def test_the_chart_is_what_the_data_say(name):
     run = subprocess.run(
-        [sys.executable, ROOT / "scripts" / "draw_chart.py", "--check"],
+        [sys.executable, ROOT / "scripts" / name, "--check"],
         capture_output=True,
         text=True,
     )

@@ -267,7 +267,7 @@ def reconfigured(stage, _body):
 def hooked(stage, _body):
     """The same, with the line in the start-up file of bash, and OpenCode's folder there."""
     reconfigured(stage, "")
-    (stage.home / ".config" / "opencode" / "plugin").mkdir(parents=True)
+    (stage.home / ".config" / "opencode" / "plugins").mkdir(parents=True)
     stage.loaded = 'eval "$(mm-preflight --hook bash)"\n'
 
 
