@@ -17,9 +17,9 @@ memtomem is real: `mm index`, `mm web`, `mm embedding-reset`, `mm shell` and `mm
   second-half  write the second half while that `mm web` still runs; after `refused`, a new one
   repaired     stop `mm web`, `mm index --force`
 
-A note counts as found if it is among the first three results for its first six words. Search by
-words is off, so it is found by meaning. `--search default` leaves memtomem's own default, words and
-meaning together; `--synonyms` asks with words that mean the same and stand in no note.
+A note is found if it is among the first three results for its first six words, by meaning alone.
+`--search default` is memtomem's own way, by words and by meaning at once; `--synonyms` asks with
+words of the same meaning that stand in no note.
 
 Exit status: 0 this memtomem needs the constraint, 3 it no longer does, 2 it could not be told (the
 message says why and what to do), 130 Ctrl-C.
@@ -38,12 +38,9 @@ message says why and what to do), 130 Ctrl-C.
 
 import argparse
 import contextlib
-import hashlib
-import http.server
 import json
 import os
 import platform
-import random
 import re
 import shlex
 import shutil
@@ -56,14 +53,15 @@ import sys
 import tempfile
 import threading
 import time
-from array import array
 from collections.abc import Iterator
 from http.client import HTTPConnection, HTTPException
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-OLD, NEW, DIMENSION = "alpha", "beta", 256
+from toy_embedder import DIMENSION, NEW, OLD, Made, embed, embedding_server, make_notes, synonym
+
+__all__ = ["embed", "embedding_server", "make_notes"]  # for the tests
 TOP = 3  # a note counts as found if it is among the first TOP results
 EXIT = {"needed": 0, "unknown": 2, "not-needed": 3}
 RESET = ("embedding-reset", "--mode", "apply-current")
@@ -84,69 +82,12 @@ KEPT = re.compile(
     r"PATH|LANG|LC_\w+|TZ|PYTHONPATH|PYTHONUSERBASE|PYENV_\w+|(DY)?LD_\w*LIBRARY_PATH"
     r"|SYSTEMROOT|SYSTEMDRIVE|WINDIR|COMSPEC|PATHEXT"
 )
-Made = dict[bytes, str]  # vectors, each with the model that made it
+World = tuple[str, Made, str, str]  # the embedder, what it made, how is searched, and with what
 Json = dict[str, Any]  # the report, or a step of it
 
 
 class CannotTell(Exception):
     """Why there is no verdict; a remedy, if there is one, stands on its own line."""
-
-
-def synonym(word: str) -> str:
-    """Another word of the same meaning. To search by words it is a stranger."""
-    return word[::-1]
-
-
-def embed(model: str, text: str, dimension: int = DIMENSION) -> "array[float]":
-    """A bag of words: each word is a fixed random direction, another one for each model.
-
-    A word and its synonym have the same direction.
-    """
-    total = [0.0] * dimension
-    for word in re.findall(r"\w+", text.lower()) or [""]:
-        word = min(word, synonym(word))
-        noise = hashlib.shake_256(f"{model} {word}".encode()).digest(dimension)
-        total = [t + byte - 127.5 for t, byte in zip(total, noise, strict=True)]
-    length = sum(t * t for t in total) ** 0.5
-    # As sqlite-vec stores it, so that a stored vector equals a served one exactly.
-    return array("f", [t / length for t in total])
-
-
-class Ollama(http.server.BaseHTTPRequestHandler):
-    """Answers as Ollama would, and remembers who made each vector."""
-
-    models: dict[str, int]  # name: dimension
-    made: Made
-
-    def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        model, known = asked["model"], self.path == "/api/embed" and asked["model"] in self.models
-        vectors = [embed(model, each, self.models[model]) for each in asked["input"] if known]
-        self.made.update((vector.tobytes(), model) for vector in vectors)
-        self.send_response(200 if known else 404)
-        self.end_headers()
-        self.wfile.write(json.dumps({"embeddings": [list(each) for each in vectors]}).encode())
-
-    def log_message(self, *_: object) -> None: ...
-
-
-@contextlib.contextmanager
-def embedding_server(port: int = 0, **models: int) -> Iterator[tuple[str, Made]]:
-    """Serve models (name=dimension) on the loopback. Yields the address, and who made what."""
-    about: dict[str, Any] = {"models": models or {OLD: DIMENSION, NEW: DIMENSION}, "made": {}}
-    with http.server.ThreadingHTTPServer(("127.0.0.1", port), type("", (Ollama,), about)) as server:
-        threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True).start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}", about["made"]
-        finally:
-            server.shutdown()
-
-
-def make_notes(count: int, seed: int) -> list[str]:
-    """Notes of twelve made-up words; no word comes twice, so each note has a meaning of its own."""
-    letters, dice = "abcdefghijklmnopqrstuvwxyz", random.Random(seed)
-    words = list(dict.fromkeys("".join(dice.choices(letters, k=7)) for _ in range(13 * count)))
-    return [" ".join(words[i : i + 12]) for i in range(0, 12 * count, 12)]
 
 
 def environment(home: Path) -> dict[str, str]:
@@ -182,19 +123,10 @@ class Lab(contextlib.ExitStack):
 
     web: subprocess.Popen[Any]
 
-    def __init__(
-        self,
-        mm: str,
-        home: Path,
-        notes: list[str],
-        server: tuple[str, Made],
-        search: str = "meaning",
-        questions: str = "words",
-    ) -> None:
+    def __init__(self, mm: str, home: Path, notes: list[str], world: World) -> None:
         super().__init__()
-        self.search, self.questions = search, questions
         self.mm, self.home, self.notes, self.half = mm, home, notes, len(notes) // 2
-        self.embedder, self.made = server
+        self.embedder, self.made, self.search, self.questions = world
         self.memories, self.database = home / "notes", home / ".memtomem" / "memtomem.db"
         for folder in (self.memories, self.database.parent, home / "tmp"):
             folder.mkdir(mode=0o700, parents=True)
@@ -316,9 +248,8 @@ class Lab(contextlib.ExitStack):
         Asked in one `mm shell`, because to start `mm search` for each note would take minutes.
         """
         wanted = [" ".join(note.split()[:6]) for note in self.notes[:written]]
-        asked = wanted
-        if self.questions == "synonyms":
-            asked = [" ".join(map(synonym, words.split())) for words in wanted]
+        other = synonym if self.questions == "synonyms" else str
+        asked = [" ".join(map(other, words.split())) for words in wanted]
         typed = "".join(f"search {words}\n" for words in asked)
         _, said, _ = self.run(self.mm, "shell", answer=f"{typed}quit\n")
         answers = said.split("mm> ")[1:-1]
@@ -442,8 +373,8 @@ def reproduce(options: argparse.Namespace, folder: Path, report: Json) -> str:
         raise CannotTell(f"memtomem is missing: there is no program {options.mm!r}\n{remedy}")
     preflight, notes = find_preflight(options.preflight), make_notes(options.notes, options.seed)
     with embedding_server() as server:
-        mm, asked = os.path.abspath(program), (options.search, report["questions"])
-        with Lab(mm, folder / "without", notes, server, *asked) as lab:
+        world: World = (*server, options.search, report["questions"])
+        with Lab(mm := os.path.abspath(program), folder / "without", notes, world) as lab:
             said = lab.run(mm, "--version")[1]
             if not (match := re.search(r"\bmemtomem\b\D*(\d[\w.+-]*)", said)):
                 raise CannotTell(f"{mm} is not memtomem's mm (see --mm). It says:\n{tail(said)}")
@@ -455,7 +386,7 @@ def reproduce(options: argparse.Namespace, folder: Path, report: Json) -> str:
             print("\nNo mm-preflight found: the half with it is left out (see --preflight).")
             return refusal
         print(f"\n{'With the preflight in front':<35}{HEAD}")
-        with Lab(mm, folder / "with", notes, server, *asked) as lab:
+        with Lab(mm, folder / "with", notes, world) as lab:
             lab.prove(report, preflight)
     return refusal
 
