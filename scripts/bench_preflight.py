@@ -36,7 +36,7 @@ PORTABLE = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from mm_preflight import main, table
-table.system = None
+table.system = table.PORTABLE
 sys.exit(main([]))
 """
 BARE = """

@@ -45,5 +45,5 @@ psutil = Portable("psutil")
 if __name__ == "__main__":
     from mm_preflight import main, table
 
-    table.psutil, table.system = psutil, None
+    table.psutil, table.system = psutil, table.PORTABLE
     sys.exit(main())

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import portable
 import psutil
 import pytest
+from mm_preflight import table
 
 ROOT = Path(__file__).parent.parent
 SCRIPT = ROOT / "scripts" / "mm_preflight"
@@ -99,7 +100,7 @@ def use_platform(kind: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """Have this process, too, read the process table as `kind` of PROGRAMS does."""
     if kind == "portable":
         monkeypatch.setattr("mm_preflight.table.psutil", portable.psutil)
-        monkeypatch.setattr("mm_preflight.table.system", None)
+        monkeypatch.setattr("mm_preflight.table.system", table.PORTABLE)
     return kind
 
 

@@ -18,10 +18,12 @@ from pathlib import Path
 
 import psutil
 import pytest
-from mm_preflight.advice import Case, display_name, origin, stop
-from mm_preflight.instances import BATCH, loops_of
-from mm_preflight.linux import stop_command_of
-from mm_preflight.records import Ancestor, Command
+from mm_preflight.advice import Case, stop
+from mm_preflight.cgroups import stop_command_of
+from mm_preflight.loops import batch_file, loops_of
+from mm_preflight.naming import display_name
+from mm_preflight.origin import origin
+from mm_preflight.records import Ancestor, Command, Held
 from real import apart, real
 from support import WINDOWS, chain, free_port, is_wine, not_on_windows, until
 
@@ -39,6 +41,7 @@ def ancestor(line: str, pid: int, terminal: str | None = None, loops: str = "") 
 
 
 SERVER = Command("mcp-server", "memtomem-server")
+SESSION = "c404fcba-e221-4d98-a177-1805fd7f14d3"
 WEB = Command("web", "mm web", cli=True)
 SHELL = Command("shell", "mm shell", cli=True)
 INDEX = Command("index", "mm index", cli=True)
@@ -58,25 +61,28 @@ def advice(
         for at, line in enumerate(lines)
     ]
     found = origin(ancestors, terminal, gone, argv)
+    assert found.who is None or found.who.pid == found.family[0]
     kill = TASKKILL if windows else "kill 7"
     elevated = "an administrator's terminal" if windows else "sudo"
-    given = {"owner": "", "elevated": elevated, "suspended": False} | more
+    given = {"owner": "", "elevated": elevated, "held": None} | more
     given = {"command": command, "pid": 7, "kill": kill, "origin": found, "unit": unit} | given
     return stop(Case(**given))
 
 
+TASKKILL = "taskkill /PID 7 /T /F"
 GONE = "its client is gone, so nothing starts it again"
 LOOPS = "the first would start it again: it is bash"
-TASKKILL = "taskkill /PID 7 /T /F"
 USER_MANAGER = Ancestor(900, "systemd", ["systemd", "--user"], None, False, "")
 INIT = Ancestor(1, "systemd", ["/sbin/init"], None, False, "")
-AGAIN = "it starts the server again if you only kill it"
+AGAIN = "it may start the server again if you only kill it"
+IDLE = "or kill 7: then its session goes on without memtomem"
+BACK = "runs it in the background, without a window"
 WORDS = {
     "client": ((SERVER, "cursor", INIT), {}, f"quit Cursor (pid 100); {AGAIN}"),
     "client-through-uvx": (
-        (SERVER, "uvx memtomem", "claude", INIT),
-        {},
-        f"quit Claude (pid 101); {AGAIN}",
+        (SERVER, "uvx memtomem", "claude", "bash", INIT),
+        {"terminal": TTY},
+        f"quit Claude Code (pid 101), {IDLE}",
     ),
     "client-helper": (
         (SERVER, "cursor --type=utility", "cursor", INIT),
@@ -84,29 +90,237 @@ WORDS = {
         f"quit Cursor (pid 101); {AGAIN}",
     ),
     "client-that-indexes": (
-        (INDEX, "sh -c mm", "claude", INIT),
-        {},
-        "quit Claude (pid 101); it indexes after each edit",
+        (INDEX, "sh -c mm", "claude", "bash", INIT),
+        {"terminal": TTY},
+        "quit Claude Code (pid 101); it indexes after each edit",
     ),
     "client-in-node": (
-        (SERVER, "node /usr/bin/gemini", INIT),
-        {},
-        f"quit Gemini CLI (pid 100); {AGAIN}",
+        (SERVER, "node --max-old-space-size=9 /usr/bin/gemini", "node /usr/bin/gemini", "bash"),
+        {"terminal": TTY},
+        f"quit Gemini CLI (pid 101), {IDLE}",
     ),
     "client-of-npm-s-on-windows": (
-        (SERVER, r"node.exe C:\npm\node_modules\@anthropic-ai\claude-code\cli.js"),
+        (SERVER, r"node.exe C:\npm\node_modules\@anthropic-ai\claude-code\cli.js", "cmd.exe"),
         {"windows": True},
-        f"quit Claude (pid 100); {AGAIN}",
+        f"quit Claude Code (pid 100), {IDLE.replace('kill 7', TASKKILL)}",
+    ),
+    "client-on-a-desktop": (
+        (SERVER, ["/usr/lib/claude-desktop/electron"], "/usr/bin/claude-desktop", INIT),
+        {},
+        f"quit Claude Desktop (pid 101); {AGAIN}",
+    ),
+    "client-on-a-mac": (
+        (SERVER, Ancestor(100, "Claude", ["/Applications/Claude.app/Contents/MacOS/Claude"])),
+        {},
+        f"quit Claude Desktop (pid 100); {AGAIN}",
+    ),
+    "client-in-an-editor": (
+        (SERVER, "/x/claude --output-format stream-json", "/x/code --type=utility", "code", INIT),
+        {},
+        f"quit VS Code (pid 102); {AGAIN}",
+    ),
+    "client-in-the-terminal-of-an-editor": (
+        (SERVER, ancestor("claude", 100, TTY), ancestor("/x/code --type=ptyHost", 101), INIT),
+        {"terminal": TTY},
+        f"quit Claude Code (pid 100), {IDLE}",
+    ),
+    "client-of-a-program": (
+        (SERVER, "claude -p x", "python bot.py", INIT),
+        {},
+        f"quit Claude Code (pid 100), {IDLE}",
+    ),
+    "client-without-a-window": (
+        (SERVER, "opencode serve", INIT),
+        {},
+        "kill 100 7   (the first is OpenCode (pid 100), which runs without a window)",
+    ),
+    "helper-of-a-client-without-a-window": (
+        (SERVER, "uv tool uvx mm", "kimi --worker", "kimi --server", USER_MANAGER, INIT),
+        {},
+        "kill 102 101 7   (the first is Kimi Code (pid 102), which runs without a window)",
+    ),
+    "client-that-left-its-terminal": (
+        (
+            SERVER,
+            ancestor("kimi serve", 100),
+            ancestor("kimi", 101, TTY),
+            ancestor("bash", 102, TTY),
+        ),
+        {},
+        "kill 100 7   (the first is Kimi Code (pid 100), which runs without a window)",
+    ),
+    "codex-s-daemon": (
+        (SERVER, "/x/bin/codex app-server --listen unix:// --analytics", INIT),
+        {},
+        f"codex app-server daemon stop   (Codex CLI {BACK})",
+    ),
+    "codex-s-daemon-below-its-terminal": (
+        (
+            SERVER,
+            ancestor("/x/codex app-server --listen unix://", 100),
+            ancestor("/y/codex", 101, TTY),
+            ancestor("node /usr/bin/codex", 102, TTY),
+            ancestor("bash", 103, TTY),
+        ),
+        {},
+        f"codex app-server daemon stop   (Codex CLI {BACK})",
+    ),
+    "codex-within-an-editor": (
+        (SERVER, "/x/codex app-server", "code --type=utility", "code", INIT),
+        {},
+        f"quit VS Code (pid 102); {AGAIN}",
+    ),
+    "codex-s-server-in-a-terminal": (
+        (SERVER, "codex app-server --listen ws://127.0.0.1:1", "bash"),
+        {"terminal": TTY},
+        f"quit Codex CLI (pid 100), {IDLE}",
+    ),
+    "session-in-the-background": (
+        (
+            SERVER,
+            "uv tool uvx mm",
+            f"/x/claude.exe --session-id {SESSION} hello",
+            f"/x/claude.exe --bg-pty-host /s 200 50 -- /x/claude.exe --session-id {SESSION}",
+            "/x/claude.exe daemon run --origin transient",
+            INIT,
+        ),
+        {},
+        f"claude stop c404fcba   (Claude Code {BACK})",
+    ),
+    "session-that-has-a-terminal-of-its-host": (
+        (
+            SERVER,
+            ancestor(f"/x/claude --session-id {SESSION}", 100, TTY),
+            "/x/claude --bg-pty-host /s",
+            "/x/claude daemon run",
+            INIT,
+        ),
+        {},
+        f"claude stop c404fcba   (Claude Code {BACK})",
+    ),
+    "session-that-was-held-in-reserve": (
+        (SERVER, "claude --bg-spare /s", "claude --bg-pty-host /s", "claude daemon run", INIT),
+        {},
+        "claude stop ID   (claude agents --json tells the ID of pid 100; Claude Code runs it in "
+        "the background, without a window)",
+    ),
+    "session-whose-id-is-none": (
+        (SERVER, "claude --session-id $(reboot)", "claude --bg-pty-host /s", "claude daemon", INIT),
+        {},
+        "claude stop ID   (claude agents --json tells the ID of pid 100; Claude Code runs it in "
+        "the background, without a window)",
+    ),
+    "inspector-of-npm-s": (
+        (SERVER, "node /n/node_modules/@modelcontextprotocol/inspector/cli/build/index.js", INIT),
+        {},
+        "end inspector (pid 100), then kill 7",
+    ),
+    "make": (
+        (SERVER, "make serve", "bash", INIT),
+        {"terminal": TTY},
+        "kill 7   (if it comes back, end make (pid 100) first)",
+    ),
+    "nox": (
+        (SERVER, "python /v/bin/nox -s serve", "bash run.sh", INIT),
+        {},
+        "kill 7   (if it comes back, end nox (pid 100) first)",
+    ),
+    "title-with-a-secret": (
+        (SERVER, Ancestor(100, "npm start -- -k sk-live-1", ["npm start -- -k sk-live-1"]), INIT),
+        {},
+        "end npm (pid 100), then kill 7",
+    ),
+    "name-that-is-none": (
+        (SERVER, Ancestor(100, "$(reboot) key=1", ["x"]), INIT),
+        {},
+        "end ? (pid 100), then kill 7",
+    ),
+    "runit": (
+        (SERVER, Ancestor(100, "runsv", ["runsv", "brain"], folder="/etc/sv/brain"), "runsvdir x"),
+        {},
+        "sv down /etc/sv/brain   (if you only kill it, runsv (pid 100) starts it again)",
+    ),
+    "s6": (
+        (SERVER, "s6-supervise /run/my-brain", "s6-svscan /run", INIT),
+        {},
+        "s6-svc -d /run/my-brain   (if you only kill it, s6-supervise (pid 100) starts it again)",
+    ),
+    "s6-with-a-shell-between": (
+        (SERVER, "sh -c x", "s6-supervise /run/brain", INIT),
+        {},
+        "s6-svc -d /run/brain, then kill 7   "
+        "(if you only kill it, s6-supervise (pid 101) starts it again)",
+    ),
+    "daemontools-with-a-script-between": (
+        (SERVER, "sh ./run", Ancestor(101, "supervise", ["supervise", "b"], folder="/s/b"), INIT),
+        {},
+        "svc -d /s/b, then kill 7   (if you only kill it, supervise (pid 101) starts it again)",
+    ),
+    "folder-that-is-not-to-be-pasted": (
+        (SERVER, Ancestor(100, "runsv", ["runsv", "/a;reboot"], folder="/etc/sv/brain"), INIT),
+        {},
+        "sv down FOLDER   (its FOLDER is the working directory of pid 100; "
+        "if you only kill it, runsv (pid 100) starts it again)",
+    ),
+    "folder-that-begins-with-a-dash": (
+        (SERVER, Ancestor(100, "runsv", ["runsv", "x"], folder="/etc/-x"), INIT),
+        {},
+        "sv down FOLDER   (its FOLDER is the working directory of pid 100; "
+        "if you only kill it, runsv (pid 100) starts it again)",
+    ),
+    "cron": (
+        (SERVER, "flock -n /l mm", "sh -c flock", "/usr/sbin/CRON -f", "cron -f", INIT),
+        {},
+        "take its line out of the crontab (crontab -e, or a file in /etc/cron.d), then kill 7   "
+        "(cron (pid 103) starts it again)",
+    ),
+    "cron-in-busybox": (
+        (SERVER, "busybox crond -f", "sh"),
+        {},
+        "take its line out of the crontab (crontab -e, or a file in /etc/cron.d), then kill 7   "
+        "(crond (pid 100) starts it again)",
+    ),
+    "cron-that-indexes": (
+        (INDEX, "sh -c mm", "/usr/sbin/CRON -f", "cron -f", INIT),
+        {},
+        "let it finish; cron (pid 102) starts the next: crontab -e takes out its line",
+    ),
+    "at": (
+        (INDEX, "sh -c mm", "atd", INIT),
+        {},
+        "let it finish, or kill 7",
+    ),
+    "init-of-a-container": (
+        (SERVER, Ancestor(1, "init", ["init"])),
+        {},
+        "kill 7   (if it comes back, init (pid 1) starts it: take its line out of /etc/inittab, "
+        "then kill -HUP 1, then kill it again)",
+    ),
+    "first-process-of-a-container-that-nobody-knows": (
+        (SERVER, Ancestor(1, "python3", ["python3", "/app/keep.py"])),
+        {},
+        "kill 7   (if it comes back, keep.py (pid 1) starts it, the first process of this "
+        "container: stop the container from its host)",
+    ),
+    "shell-in-python": (
+        (SERVER, ancestor(["/usr/bin/python3", "/usr/bin/xonsh"], 100, TTY), "tmux"),
+        {"terminal": TTY},
+        "kill 7, or press Ctrl-C in pts/3",
+    ),
+    "shell-that-nobody-knows": (
+        (SERVER, ancestor("/opt/newshell", 100, TTY)._replace(leads=True), "xterm", INIT),
+        {"terminal": TTY},
+        "kill 7, or press Ctrl-C in pts/3",
     ),
     "namesake-of-npm-s": (
         (SERVER, "node /usr/lib/node_modules/claude-code-router/keeper.js", INIT),
         {},
-        "end keeper.js (pid 100), then kill 7; it may start the server again if you only kill that",
+        "end claude-code-router (pid 100), then kill 7",
     ),
     "client-nobody-knows": (
         (SERVER, "/opt/agent --serve", INIT),
         {},
-        "end agent (pid 100), then kill 7; it may start the server again if you only kill that",
+        "end agent (pid 100), then kill 7",
     ),
     "typed-in-vs-code": (
         (WEB, "zsh", "code --type=ptyHost", "code", INIT),
@@ -279,12 +493,12 @@ WORDS = {
     "code-is-no-name": (
         (SERVER, ["python", "-c", "key='sk-1'"], INIT),
         {},
-        "end python (pid 100), then kill 7; it may start the server again if you only kill that",
+        "end python (pid 100), then kill 7",
     ),
     "node-code-is-no-name": (
         (SERVER, ["node", "-e", "key='sk-1'"], INIT),
         {},
-        "end node (pid 100), then kill 7; it may start the server again if you only kill that",
+        "end node (pid 100), then kill 7",
     ),
     "script": ((SERVER, "bash run.sh", INIT), {}, "kill 7"),
     "background-loop": (
@@ -311,8 +525,39 @@ WORDS = {
     ),
     "suspended": (
         (LIBRARY, "bash", INIT),
-        {"suspended": True},
+        {"held": Held(kind="stopped", cure="kill -CONT 7")},
         "wake it first, because it is suspended: kill -CONT 7; then kill 7",
+    ),
+    "traced": (
+        (LIBRARY, "bash", INIT),
+        {"held": Held(kind="traced", who="gdb (pid 5)")},
+        "quit gdb (pid 5) first, the debugger that holds it; then kill 7",
+    ),
+    "frozen": (
+        (LIBRARY, "bash", INIT),
+        {"held": Held(kind="frozen", cure="sudo systemctl thaw x.service")},
+        "thaw it first, because it is frozen: sudo systemctl thaw x.service; then kill 7",
+    ),
+    "frozen-by-a-name-that-is-not-to-be-pasted": (
+        (LIBRARY, "bash", INIT),
+        {"held": Held(kind="frozen")},
+        "thaw its control group first, because it is frozen; then kill 7",
+    ),
+    "paused": (
+        (SERVER, "tini -- memtomem-server", INIT),
+        {"unit": "docker stop abc", "held": Held(kind="frozen", cure="echo THAWED > /x")},
+        "thaw it first, because it is frozen: docker unpause abc; then docker stop abc",
+    ),
+    "waiting": (
+        (INDEX, "bash", INIT),
+        {"held": Held(kind="waiting", mount="/mnt/x", cure="sudo umount -f -l /mnt/x")},
+        "no kill ends it while it waits for /mnt/x: sudo umount -f -l /mnt/x; then let it finish, "
+        "or kill 7",
+    ),
+    "waiting-for-what-cannot-be-told": (
+        (SERVER, "bash", INIT),
+        {"held": Held(kind="waiting")},
+        "no kill ends it while it waits for a disk or a network folder to answer; then kill 7",
     ),
     "another-user": (
         (LIBRARY, "bash", INIT),
@@ -364,7 +609,7 @@ def test_text_of_another_s_takes_no_time(text):
     """Of any length, because a regular expression cannot be interrupted."""
     began, long = time.process_time(), text * (131_072 // len(text))
     loops_of(long[:16_384])
-    re.match(BATCH, long)
+    batch_file(long)
     display_name(Ancestor(1, "node", ["node", long], None, False, ""))
     assert time.process_time() - began < 1
 
@@ -374,7 +619,7 @@ def test_launcher_of_a_script_on_windows():
     launcher = ancestor(r"C:\v\uvicorn.exe memtomem.web.app:app", 100)
     argv = [r"C:\v\python.exe", r"C:\v\uvicorn.exe", "memtomem.web.app:app"]
     found = origin([launcher, ancestor("cmd.exe", 101)], None, True, argv)
-    assert (found.kind, found.launchers) == ("prompt", [100])
+    assert (found.kind, found.launchers) == ("prompt", (100,))
 
 
 def test_sudo_s_own_terminal_is_not_the_person_s():

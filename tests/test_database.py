@@ -219,3 +219,25 @@ def test_database_behind_a_link_and_two_dots(tmp_path):
     found = find_database(str(tmp_path / "link" / ".." / "x.db"))
     assert str(tmp_path / "far" / "x.db") in found.paths
     assert found.ids
+
+
+@pytest.mark.parametrize(
+    "content, taken",
+    [
+        (b"", True),  # as SQLite makes one
+        (b"SQLite format 3\0" + b"\0" * 84, True),
+        (b"SQLite format 3", False),
+        (b"root:x:0:0:root:/root:/bin/bash\n", False),
+        (b"\xef\xbb\xbfSQLite format 3\0", False),
+    ],
+    ids=["empty", "sqlite", "cut", "text", "bom"],
+)
+def test_any_file_is_not_a_database(tmp_path, content, taken):
+    """https://www.sqlite.org/fileformat.html#magic_header_string"""
+    path = tmp_path / "x.db"
+    path.write_bytes(content)
+    if taken:
+        assert find_database(str(path)).path == str(path)
+    else:
+        with pytest.raises(Unknown, match="is not a database file"):
+            find_database(str(path))

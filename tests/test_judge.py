@@ -35,6 +35,19 @@ FRAMEWORK = (
     "/Resources/Python.app/Contents/MacOS/Python"
 )
 
+
+def rows(table: dict) -> list:
+    """Parameters with ids; a string is split into an argv."""
+    return [
+        pytest.param(*([row] if isinstance(row, (str, list)) else row), id=name)
+        for name, row in table.items()
+    ]
+
+
+def split(argv: str | list[str]) -> list[str]:
+    return shlex.split(argv) if isinstance(argv, str) else argv
+
+
 ALIVE = {
     # Entry points, run by an interpreter as its script.
     "mm-web": ("/venv/bin/python /venv/bin/mm web --port 18080", WEB),
@@ -297,6 +310,29 @@ INNOCENT = {
     "perl": "perl /usr/bin/mm",
     "node": "node /srv/memtomem-server",
 }
+# Text that a person chose, read as what runs: gunicorn's -n, a title, a profile's or a log's name.
+NAMED = {
+    "title": ["gunicorn: master [memtomem]"],
+    "title-worker": ["gunicorn: worker [memtomem.web]"],
+    "title-of-another": ["gunicorn: master [memtomem-server]"],
+    "name": "python /venv/bin/gunicorn -n memtomem app:app",
+    "name-dotted": "python /venv/bin/gunicorn -n memtomem.web app:app",
+    "log": "python /venv/bin/uvicorn --log-config memtomem.web app:app",
+    "celery": ["celery: worker [memtomem.cli]"],
+}
+SERVED = {"title": ["gunicorn: master [memtomem.web.app:app]"]}
+
+
+@pytest.mark.parametrize("argv", rows(NAMED))
+def test_text_that_a_person_chose_runs_nothing(argv):
+    assert judge(split(argv), python=True) is None
+
+
+@pytest.mark.parametrize("argv", rows(SERVED))
+def test_title_that_says_what_is_served(argv):
+    assert judge(argv, python=True)[:2] == ("web", "gunicorn memtomem.web.app:app")
+
+
 INNOCENT_ON_WINDOWS = {
     "explorer": [r"C:\Windows\explorer.exe", r"C:\venv\Scripts\mm.exe"],
     "other-mm": [r"C:\Tools\mmc.exe"],
@@ -304,18 +340,6 @@ INNOCENT_ON_WINDOWS = {
     "uv": [r"C:\Users\ana\.local\bin\uv.exe", "run", "mm", "web"],
     "cmd": ["cmd.exe", "/c", "mm web"],
 }
-
-
-def rows(table: dict) -> list:
-    """Parameters with ids; a string is split into an argv."""
-    return [
-        pytest.param(*([row] if isinstance(row, (str, list)) else row), id=name)
-        for name, row in table.items()
-    ]
-
-
-def split(argv: str | list[str]) -> list[str]:
-    return shlex.split(argv) if isinstance(argv, str) else argv
 
 
 @pytest.mark.parametrize("argv, expected", rows(ALIVE))

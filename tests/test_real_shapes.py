@@ -25,26 +25,26 @@ def test_subcommands_are_those_of_memtomem(real):
     assert set(subcommands(done.stdout)) == SUBCOMMANDS
 
 
-BOTH, LINE = ["command-line", "database-open"], ["command-line"]
-SERVER = ("mcp-server", LINE)
+BOTH, ALL = ["command-line", "database-open"], ["command-line", "registered", "database-open"]
+SERVER = ("mcp-server", ["command-line", "registered"])
 # How it is launched: a program of the environment's and its arguments; the role, and the evidence.
 # {port} is a free one; an MCP server does not open the database until its first tool call.
 LAUNCHED = {
-    "mm web": ("mm web --port {port}", "web", BOTH),
+    "mm web": ("mm web --port {port}", "web", ALL),
     "mm serve": ("mm serve", *SERVER),
     "memtomem serve": ("memtomem serve", *SERVER),
     "memtomem-server": ("memtomem-server", *SERVER),
     "memtomem-server, http": ("memtomem-server --transport http --port {port}", *SERVER),
     "python -m memtomem.server": ("python -m memtomem.server", *SERVER),
     "mm shell": ("mm shell", "shell", BOTH),
-    "memtomem-web": ("memtomem-web --port {port}", "web", BOTH),
-    "uvicorn": ("uvicorn memtomem.web.app:app --port {port}", "web", BOTH),
+    "memtomem-web": ("memtomem-web --port {port}", "web", ALL),
+    "uvicorn": ("uvicorn memtomem.web.app:app --port {port}", "web", ALL),
     "library": ("python {home}/app.py", "library", BOTH),
-    "module": ("python -m memtomem.web.app --port {port}", "web", BOTH),
+    "module": ("python -m memtomem.web.app --port {port}", "web", ALL),
     "uvicorn with workers": (
         "uvicorn memtomem.web.app:app --workers 2 --port {port}",
         "web",
-        BOTH,
+        ALL,
     ),
 }
 if not WINDOWS:  # there, nobody makes a link to an .exe
@@ -75,7 +75,7 @@ def launched(real, tmp_path_factory):
     for name, (line, *_) in LAUNCHED.items():
         argv = line.format(home=home, port=free_port()).split()
         argv[0] = argv[0] if str(home) in argv[0] else real.program(argv[0])
-        env = apart(real, home) | {"_MEMTOMEM_TEST_RUNTIME_DIR": str(home / name / "run")}
+        env = apart(real, home) | {"_MEMTOMEM_TEST_RUNTIME_DIR": str(home / name / "memtomem")}
         (home / name).mkdir()
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL}
         processes[name] = subprocess.Popen(

@@ -13,12 +13,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
-from mm_preflight import table
+from mm_preflight import apart, table
 from mm_preflight.records import VERDICTS, Any, NotStarted, Result, Row
 from mm_preflight.report import visible
 
 # A terminal sends the first three to COMMAND as well, which may go on after them.
 SIGNALS = ("SIGINT", "SIGQUIT", "SIGBREAK", "SIGTERM", "SIGHUP")
+FIND_SECONDS = 5.0
 HANDED_ON = SIGNALS[3:]
 Look = Callable[[], Result]
 
@@ -47,11 +48,24 @@ def between(argv: list[str], look: Look, again: Look, show: Callable[[Result], N
 
 
 def find(name: str) -> str:
-    """The path of the program that a shell would start. Raises NotStarted."""
-    if found := shutil.which(name):
-        return found
-    there = shutil.which(name, os.F_OK) or (os.path.dirname(name) and os.path.exists(name))
-    raise _not_started(name, missing=not there)
+    """The path of the program that a shell would start. Raises NotStarted.
+
+    PATH may lead to a file system that does not answer.
+    """
+
+    def search(tell: Callable[[object], None]) -> None:
+        found = shutil.which(name)
+        there = shutil.which(name, os.F_OK) or (os.path.dirname(name) and os.path.exists(name))
+        tell((found, bool(there)))
+
+    told, late, _ = apart.call(search, FIND_SECONDS)
+    if late or not told:
+        why = f"was not found in {FIND_SECONDS:g} s: a folder of PATH does not answer"
+        raise _not_started(name, missing=False, why=why)
+    found, there = told
+    if not found:
+        raise _not_started(name, missing=not there)
+    return str(found)
 
 
 def is_split(program: str, args: list[str]) -> bool:
@@ -125,8 +139,7 @@ def mark(result: Result, began: float) -> Result:
     """The look after COMMAND: each row says whether it started before COMMAND or while it ran."""
 
     def marked(row: Row) -> Row:
-        started = _started(row.pid, time.time() - (row.age or 0))
-        return row._replace(during_command=started >= began)
+        return row._replace(during_command=row.began is None or row.began >= began)
 
-    rows = {each: [*map(marked, getattr(result, each))] for each in ("processes", "other_users")}
-    return result._replace(after=True, **rows)
+    counted, others = ([*map(marked, each)] for each in (result.processes, result.other_users))
+    return result._replace(after=True, processes=counted, other_users=others)

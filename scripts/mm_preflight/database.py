@@ -7,8 +7,13 @@ import stat
 from contextlib import suppress
 
 from mm_preflight.argv import basename, is_shell
-from mm_preflight.files import read_bounded
-from mm_preflight.records import Database, Unknown
+from mm_preflight.files import looking_at, read_bounded, read_start, touch
+from mm_preflight.records import TYPE_CHECKING, Database, Unknown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MAGIC = b"SQLite format 3\0"
 
 
 def sudo_user() -> int | None:
@@ -86,6 +91,18 @@ def _storage(text: str, section: str = "") -> dict[str, str]:
     return fields
 
 
+def _is_sqlite(path: str) -> bool:
+    """Whether a file is an SQLite database, or empty, as SQLite makes one; Unknown if unreadable.
+
+    Source: https://www.sqlite.org/fileformat.html#magic_header_string
+    """
+    try:
+        return read_start(path, len(MAGIC)) in (MAGIC, b"")
+    except OSError as error:
+        why = f"the database cannot be read ({error})"
+        raise Unknown(f"{why}; run this as a user who may read it") from None
+
+
 def plain(path: str) -> str:
     """A path of Windows' without the prefix \\\\?\\, as the files of a process are told there."""
     if path[:4] != "\\\\?\\":
@@ -95,13 +112,20 @@ def plain(path: str) -> str:
     return path[4:] if path[5:6] == ":" else path
 
 
-def find_database(option: str | None) -> Database:
-    """The database of --db or of the configuration. Raises Unknown if it cannot be looked at."""
+def find_database(
+    option: str | None, device_of: Callable[[str], str] = lambda path: ""
+) -> Database:
+    """The database of --db or of the configuration. Raises Unknown if it cannot be looked at.
+
+    `device_of`: the device of the file system that a resolved path lies on.
+    """
+    looking_at("the database")
     try:
         path = database_path() if option is None else option
         if path[:1] == "~" and path[1:2] in ("", "/", "\\"):
             path = user_home() + path[1:]
         path = os.path.join(os.getcwd(), os.path.expanduser(path))
+        touch(path)
         real = os.path.realpath(path)  # before abspath: the system follows a link before its ".."
         path = os.path.abspath(path)
         paths = [real + suffix for suffix in ("", "-wal", "-shm")]
@@ -113,6 +137,8 @@ def find_database(option: str | None) -> Database:
         raise Unknown(f"the database cannot be looked at ({error}); give --db PATH") from None
     if (option is not None and not found) or not all(stat.S_ISREG(each.st_mode) for each in found):
         raise Unknown(f"{path} is not a database file; give --db the path of memtomem's database")
+    if os.path.exists(real) and not _is_sqlite(real):
+        raise Unknown(f"{path} is not a database file; give --db the path of memtomem's database")
     owner = found[0].st_uid if found and os.path.exists(real) else sudo_user()
     getuid = getattr(os, "getuid", None)
     return Database(
@@ -120,6 +146,7 @@ def find_database(option: str | None) -> Database:
         frozenset({*paths, *map(plain, paths)}),
         tuple(os.path.basename(each).lower() for each in paths),
         frozenset((each.st_dev, each.st_ino) for each in found if each.st_ino),  # 0: not known
+        device_of(real),
         any(each.st_nlink > 1 for each in found),
         frozenset({getuid(), owner, sudo_user()} - {None}) if getuid else frozenset(),
     )

@@ -1,25 +1,123 @@
-"""Reading what may be anybody's: small regular files only, and whether another user wrote them."""
+"""Reading what may be anybody's: small regular files only, on file systems that answer, and whether
+another user wrote them."""
 
 from __future__ import annotations
 
 import os
+import re
 import stat
+from contextlib import suppress
+
+from mm_preflight.records import TYPE_CHECKING, Unknown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 READ_LIMIT = 1 << 20  # bytes; a longer script or configuration is not read
 MAIN_LIMIT = 1 << 16  # bytes of a zip application's main file
 IMPORTABLE = (0, 8)  # stored and deflated: what Python's own zipimport takes
+LINKS = 40  # on the way to one file; Linux follows no more
+MOUNTS = "/proc/self/mountinfo"
+
+
+class Silent(Unknown):
+    """A file lies where an earlier look got no answer; its argument is that mount, or a path."""
+
+
+class _Watch:
+    """Who is looked at, whom to tell before a file is touched, and what did not answer before."""
+
+    who = ""
+    note: Callable[[str, str], None] = staticmethod(lambda who, path: None)
+    silent: frozenset[str] = frozenset()
+
+
+def watch(note: Callable[[str, str], None]) -> None:
+    """From now on, tell `note` who is looked at and which path is about to be touched."""
+    _Watch.note = staticmethod(note)
+
+
+def avoid(silent: frozenset[str]) -> None:
+    """From now on, touch nothing on these mounts, or below these paths: raise Silent."""
+    _Watch.silent = silent
+
+
+def looking_at(who: str) -> None:
+    """From now on, what is touched is of this process, or of the database."""
+    _Watch.who = who
+    _Watch.note(who, "")
+
+
+def touch(path: str) -> None:
+    """Say that a path is about to be touched, and each link and folder on the way, resolved.
+
+    What hangs then is known by the mount it lies on. Raises Silent where it hung before.
+    """
+    if path[:1] != "/":  # in a folder of this process's own, or Windows'
+        return _about_to_touch(path)
+    todo, done, links = path.split("/")[::-1], "", 0
+    while todo and links <= LINKS:
+        part = todo.pop()
+        if part == "..":
+            done = os.path.dirname(done)
+        elif part not in ("", "."):
+            step = f"{done}/{part}"
+            _about_to_touch(step)
+            if target := _target(step):
+                links += 1
+                done = "" if target[0] == "/" else done
+                todo += target.split("/")[::-1]
+            else:
+                done = step
+
+
+def _about_to_touch(step: str) -> None:
+    for each in _Watch.silent:
+        if step == each or step.startswith(each.rstrip("/") + "/"):
+            raise Silent(each)
+    _Watch.note(_Watch.who, step)
+
+
+def _target(step: str) -> str:
+    """Where a link leads; "" if it is none, or not there."""
+    try:
+        return os.readlink(step)
+    except OSError:
+        return ""
+
+
+def mount_of(path: str) -> tuple[str, str]:
+    """Where the file system of a resolved path is mounted, and its device as `major:minor`.
+
+    Asks nothing of that file system; ("", "") where the system does not list its mounts.
+    """
+    best = ("", "")
+    with suppress(OSError), open(MOUNTS, "rb") as file:
+        for line in file.read().decode("utf-8", "surrogateescape").splitlines():
+            fields = line.split(" ")
+            mount = re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)), fields[4])
+            below = path == mount or path.startswith(mount.rstrip("/") + "/")
+            if below and len(mount) >= len(best[0]):  # of two on one folder, the later is seen
+                best = mount, fields[2]
+    return best
 
 
 def read_bounded(path: str) -> bytes:
-    """A small regular file's content; OSError for anything else."""
+    """A small regular file's content; OSError for anything else, Silent for what hung before."""
+    touch(path)
     if not stat.S_ISREG(os.stat(path).st_mode):  # before the open: opening a device may act on it
         raise OSError("not a regular file")
+    return read_start(path, READ_LIMIT, longest=READ_LIMIT)
+
+
+def read_start(path: str, size: int, longest: float = float("inf")) -> bytes:
+    """The first `size` bytes of a regular file that is not longer than `longest`; else OSError."""
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     with open(path, "rb", opener=lambda name, _: os.open(name, flags)) as file:
         info = os.fstat(file.fileno())
-        if not stat.S_ISREG(info.st_mode) or info.st_size > READ_LIMIT:
+        if not stat.S_ISREG(info.st_mode) or info.st_size > longest:
             raise OSError("not a regular file of at most 1 MiB")
-        return file.read(READ_LIMIT)
+        return file.read(size)
 
 
 def read_program(path: str) -> bytes:
@@ -51,6 +149,7 @@ def is_trusted(path: str, owners: frozenset[int]) -> bool:
     """
     if not owners:  # Windows keeps no owner that os.stat tells
         return True
+    touch(path)
     steps = [os.path.abspath(path), os.path.realpath(path)]
     for step in steps:  # grows while it is read
         if (above := os.path.dirname(step)) not in steps:

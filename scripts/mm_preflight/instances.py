@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import time
-from functools import partial
 
-from mm_preflight import table
-from mm_preflight.advice import Case, Origin, is_launcher, origin, stop
-from mm_preflight.argv import basename, is_python, is_shell, library_user, read_shell_arguments
-from mm_preflight.files import read_bounded
-from mm_preflight.records import Ancestor, Any, Command, Row, Seen
+from mm_preflight import registry, table, users
+from mm_preflight.advice import Case, stop
+from mm_preflight.argv import is_python, library_user
+from mm_preflight.naming import one_word
+from mm_preflight.origin import Origin, is_launcher, origin
+from mm_preflight.records import Ancestor, Command, Row, Seen
 from mm_preflight.report import visible
+from mm_preflight.tree import Known, chain, has_parent_to_lose, terminal_of
 
-# A loop: its keyword in a place of a command, and all up to its end.
-LOOP = (
-    r"(?ims)(?:^(?:[ \t]*+@)?|[;&|{(]|\b(?:do|then|else)\b)[ \t]*"
-    r"(?:(?:while|until|for|foreach|repeat|select)\b|do[ \t]*\{).*?(?:\bdone\b|\bend\b|^\}|\Z)"
-)
-BATCH = r'(?i)[\s"@]*+(?:call\s++)?+"?+(.*?\.(?:bat|cmd))(?![\w.])'  # the file of a command
-SCRIPT_READ = 1 << 14  # bytes of a shell script or command in which a loop is looked for
+TIME = "%Y-%m-%dT%H:%M:%S+00:00"
 ARGUMENT_SHOWN = 1 << 16  # characters of an argument, for --verbose
 Hits = dict[int, Seen]
 Chains = dict[int, list[Ancestor]]
@@ -33,11 +27,11 @@ def rows(seen: list[Seen], deadline: float) -> tuple[list[Row], list[Row]]:
     """
     hits: Hits = {}
     chains: Chains = {}
-    known: dict[int, Any] = {}
+    known: Known = {}
     for each in seen:
-        late = time.monotonic() > deadline and not (each.ours or each.holds)
-        if not late and table.is_alive(each.process):  # the second look
-            hits[each.pid], chains[each.pid] = each, chain(each.process, known)
+        late = time.monotonic() > deadline and not (each.ours or each.evidence.holds)
+        if not late and table.is_alive(each):  # the second look
+            hits[each.pid], chains[each.pid] = each, chain(table.process_of(each.thread), known)
     here = chain(table.process_of(), known) if hits else []
     _drop_the_caller(hits, here)
     _add_masters(hits, chains, known)
@@ -50,13 +44,14 @@ def rows(seen: list[Seen], deadline: float) -> tuple[list[Row], list[Row]]:
         pids = sorted(members, key=lambda pid: (len(chains[pid]), pid))  # topmost first
         # Of a chain of launchers, the last is Python; of workers, the first is their master.
         last = max(pids, key=lambda pid: (hits[pid].command is not None, len(chains[pid])))
-        launched = table.HAS_LAUNCHERS and hits[last].command
+        launched = table.system.has_launchers and hits[last].command
         chief, origin = hits[last if launched else head], origins[head]
         alone = [pid for pid in origin.launchers if launchers.count(pid) == 1]
-        held = any(hits[pid].holds for pid in pids)
-        within = origin.kind == "client" and any(origin.who.pid == each.pid for each in here)
-        case = _case(chief, origin, pids, {each.pid for each in chains[head]})
-        row = _row(chief, origin, [*alone, *pids], held, case)._replace(within=within)
+        held = any(hits[pid].evidence.holds for pid in pids)
+        within = origin.client is not None and origin.family[0] in {one.pid for one in here}
+        members_seen = [hits[pid] for pid in pids]
+        case = _case(chief, origin, members_seen, {each.pid for each in chains[head]})
+        row = _row(chief, origin, [*alone, *pids], members_seen, case)._replace(within=within)
         ours = held or any(hits[pid].ours for pid in pids)
         (counted if ours else others).append(row)
     return counted, others
@@ -68,22 +63,37 @@ def _drop_the_caller(hits: Hits, here: list[Ancestor]) -> None:
         command = hits[above.pid].command if above.pid in hits else None
         if command and command.cli and command.role == "embedding-reset":
             del hits[above.pid]
-            if not table.HAS_LAUNCHERS:  # a launcher of the same name stands above it
+            if not table.system.has_launchers:  # a launcher of the same name stands above it
                 return
 
 
-def _add_masters(hits: Hits, chains: Chains, known: dict[int, Any]) -> None:
-    """Add the parents of workers that have the database open: a master makes new workers."""
-    for pid, each in list(hits.items()):
-        above = next(iter(chains[pid]), None)
+def _add_masters(hits: Hits, chains: Chains, known: Known) -> None:
+    """Add the parents of workers that have the database open: a master makes new workers.
+
+    And their parents, if they are such themselves: a fork server stands between the two.
+    """
+    left = list(hits)
+    while left:
+        each = hits[left.pop()]
+        above = next(iter(chains[each.pid]), None)
         if each.command or above is None or above.pid in hits or above.pid <= 1:
             continue
-        program = above.argv[0] if above.argv else ""
+        process = known[each.thread][0]
         master = Seen(
-            above.pid, known[each.process.pid][0], above.argv, True, False, None, each.ours
+            pid=above.pid,
+            thread=above.pid,
+            started=table.ask(process.create_time, None),
+            user=table.ask(process.username, None),
+            name=above.name,
+            exe=table.ask(process.exe, ""),
+            argv=above.argv,
+            python=True,
+            ours=each.ours,
         )
+        program = "".join(above.argv[:1])
         if (is_python(program) or ":" in program) and _is_worker(master, each):
-            hits[above.pid], chains[above.pid] = master, chains[pid][1:]
+            hits[above.pid], chains[above.pid] = master, chains[each.pid][1:]
+            left.append(above.pid)
 
 
 def _groups(hits: Hits, chains: Chains) -> dict[int, list[int]]:
@@ -108,7 +118,7 @@ def _groups(hits: Hits, chains: Chains) -> dict[int, list[int]]:
 def _same_instance(above: Seen, each: Seen) -> bool:
     """Whether a process is a worker of its parent, or what a launcher on Windows started."""
     named = above.command and each.command and above.command.name == each.command.name
-    return bool(table.HAS_LAUNCHERS and named) or _is_worker(above, each)
+    return bool(table.system.has_launchers and named) or _is_worker(above, each)
 
 
 def _is_worker(above: Seen, each: Seen) -> bool:
@@ -118,103 +128,62 @@ def _is_worker(above: Seen, each: Seen) -> bool:
     copied = argv == parent or (title[1] and title[0] == parent[0].partition(":")[0])
     if not copied and not any("multiprocessing" in arg for arg in argv):
         return False
-    exe = table.ask(above.process.exe, "")
-    return bool(exe == table.ask(each.process.exe, None))
+    return above.exe == each.exe
 
 
 def _origin(each: Seen, ancestors: list[Ancestor]) -> Origin:
-    process = each.process
-    terminal = table.ask(getattr(process, "terminal", str), None)
-    # PID 1, and a process that came into a container from outside, have no parent to lose.
-    gone = bool(ancestors) or table.ask(process.ppid, 0) > 0
-    return origin(ancestors, terminal or None, gone, each.argv)
+    process = table.process_of(each.thread)
+    gone = bool(ancestors) or has_parent_to_lose(process)
+    return origin(ancestors, terminal_of(process), gone, each.argv)
 
 
-def _row(chief: Seen, origin: Origin, pids: list[int], held: bool, case: Case) -> Row:
+def _best(chief: Seen, members: list[Seen]) -> Command:
+    """The best that is known of what an instance is."""
+    locks = sorted((each.evidence.registered for each in members), key=registry.is_presence)
+    name = library_user(chief.argv or [], one_word(chief.name))
+    return registry.best(chief.command, locks[-1], name)
+
+
+def _row(chief: Seen, origin: Origin, pids: list[int], members: list[Seen], case: Case) -> Row:
     """One instance by its chief process."""
-    process, who, started = chief.process, origin.who, table.ask(chief.process.create_time, None)
-    user = table.ask(process.username, None)
+    who, started = origin.who, chief.started
+    locks = [each.evidence.registered for each in members if each.evidence.registered]
+    evidence = {
+        "command-line": chief.command is not None,
+        "registered": bool(locks),
+        "database-open": any(each.evidence.holds for each in members),
+    }
     return Row(
         pid=chief.pid,
         pids=pids,
         role=case.command.role,
         command=visible(case.command.name, 70),
-        evidence=["command-line"] * bool(chief.command) + ["database-open"] * held,
+        evidence=[name for name, has in evidence.items() if has],
         verified=case.command.verified,
-        user=user and visible(user, 40),
-        started=started and time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(started)),
+        user=chief.user and visible(chief.user, 40),
+        started=time.strftime(TIME, time.gmtime(started)) if started else None,
         started_by=who and {"pid": who.pid, "name": visible(origin.name, 32)},
         terminal=visible(origin.terminal or "") or None,
         stop=stop(case),
         argv=[visible(arg, ARGUMENT_SHOWN) for arg in chief.argv or []],
+        registered=visible("".join(locks[:1])),
+        began=started,
         age=started and max(0.0, time.time() - started),
         within=False,
     )
 
 
-def _case(chief: Seen, origin: Origin, workers: list[int], family: set[int]) -> Case:
-    """What the advice goes by; `workers`: all PIDs that run it, `family`: those around them."""
-    process, argv = chief.process, chief.argv or []
-    user, mine = (table.ask(one.username, None) for one in (process, table.process_of()))
-    name = library_user(argv, table.ask(process.name, "?"))
+def _case(chief: Seen, origin: Origin, members: list[Seen], family: set[int]) -> Case:
+    """What the advice goes by; `members`: all that run it, `family`: PIDs around them."""
+    user, mine = chief.user, table.ask(table.process_of().username, None)
+    workers = [each.pid for each in members]
     return Case(
-        command=chief.command or Command("database", name),
+        command=_best(chief, members),
         pid=chief.pid,
-        kill=table.kill_command(chief.pid, [pid for pid in workers if pid != chief.pid]),
+        kill=table.system.kill_command(chief.pid, [pid for pid in workers if pid != chief.pid]),
         origin=origin._replace(name=visible(origin.name, 32)),
-        unit=table.stop_command(process, {*workers, *family}),
+        unit=table.stop_command(chief.thread, {*workers, *family}),
         owner=visible(user, 40) if user and user != mine else "",
-        elevated="" if table.is_root() else table.ELEVATED,
-        suspended=table.is_stopped(process),
+        elevated="" if users.is_root() else table.system.elevated,
+        held=table.ask(lambda: table.system.held(table.process_of(chief.thread)), None),
     )
-
-
-def chain(process: Any, known: dict[int, tuple[Any, Ancestor | None]]) -> list[Ancestor]:
-    """The ancestors of a process, nearest first, as far as they can be had."""
-    ancestors: list[Ancestor] = []
-    passed = {process.pid}
-    while True:
-        if process.pid not in known:
-            parent = table.ask(process.parent, None)
-            known[process.pid] = (parent, table.ask(partial(ancestor, parent), None))
-        process, above = known[process.pid]
-        if above is None or above.pid in passed:
-            return ancestors
-        passed.add(above.pid)
-        ancestors.append(above)
-
-
-def ancestor(process: Any) -> Ancestor | None:
-    """One ancestor, with what tells whether it started, or would start again, what is below."""
-    if process is None:
-        return None
-    argv = table.ask(process.cmdline, [])
-    name = table.ask(process.name, "") or basename("".join(argv[:1]))
-    terminal = table.ask(getattr(process, "terminal", str), None)
-    if not is_shell(argv[0] if argv else name):
-        return Ancestor(process.pid, name, argv, terminal, False, "")
-    runs, text = read_shell_arguments(argv)
-    batch = re.match(BATCH, text)
-    if runs == "script" or batch:
-        file = batch[1] if batch and runs != "script" else text
-        script = table.ask(lambda: read_bounded(table.locate(process, file)), b"")[:SCRIPT_READ]
-        script = script.removeprefix(b"\xef\xbb\xbf")
-        wide = script.startswith((b"\xff\xfe", b"\xfe\xff"))  # as PowerShell 5.1 writes it
-        # PowerShell takes a command where others take a script.
-        command = runs == "c" or basename(argv[0]).lower().startswith(("powershell", "pwsh"))
-        text = script.decode("utf-16" if wide else "latin-1", "replace") or text * command
-    return Ancestor(process.pid, name, argv, terminal, not runs, loops_of(text[:SCRIPT_READ]))
-
-
-def loops_of(text: str) -> str:
-    """What a shell's command or script repeats."""
-    text = re.sub(r"(?im)^[ \t]*(#|@?rem\b|::).*", "", text)
-    loops = [match[0] for match in re.finditer(LOOP, text)]
-    # In a batch file, what stands from a label down to a goto that leads back there.
-    labels = {m[1].lower(): m.start() for m in re.finditer(r"(?m)^[ \t]*:[ \t]*([\w.-]+)", text)}
-    jumps = re.finditer(r"(?i)\bgoto\b[ \t:]*([\w.-]+)", text)
-    spans = [(labels.get(m[1].lower(), m.end()), m.end()) for m in jumps]
-    back = [(start, end) for start, end in spans if start < end]
-    if back:
-        loops.append(text[min(back)[0] : back[-1][1]])
-    return "\n".join(loops)

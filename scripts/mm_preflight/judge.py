@@ -18,6 +18,15 @@ from mm_preflight.argv import (
     read_python_arguments,
 )
 from mm_preflight.records import Command, Files
+from mm_preflight.runners import (
+    APP_SERVERS,
+    DOTTED,
+    Given,
+    application,
+    given,
+    is_dotted,
+    is_likely,
+)
 from mm_preflight.source import MODULE, chief, imports
 
 ROLES = {"web": "web", "serve": "mcp-server", "index": "index", "ingest": "index"}
@@ -28,17 +37,7 @@ SUBCOMMANDS = frozenset(
     " pinned purge quality recall reset review schedule search serve session shell status"
     " sync-doctor tags uninstall upgrade version warmup watchdog web wiki".split()
 )
-APP_SERVERS = frozenset("uvicorn gunicorn hypercorn daphne granian".split())
-RUNNERS = APP_SERVERS | frozenset(
-    "coverage trace pdb cprofile profile debugpy pydevd runpy pudb ipdb ipython viztracer scalene"
-    " pyinstrument memray kernprof line_profiler hupper jurigged mcp fastmcp fastapi streamlit"
-    " chainlit marimo".split()
-)
-RUN = ("run", "dev")  # subcommands of runners that run what follows
-ARGUMENTS = 512  # of a runner that are read; its own options are few
-PERHAPS = 8  # words behind options that are looked into
 PATH_MAX = 4096  # characters; a longer word names no file
-DOTTED = r"[A-Za-z_]\w*(?:\.\w+)*"
 
 
 def judge(argv: list[str], files: Files, python: bool, launchers: bool) -> Command | None:
@@ -53,7 +52,10 @@ def judge(argv: list[str], files: Files, python: bool, launchers: bool) -> Comma
     if python or is_python(program):
         title = " ".join(argv).split()
         if title and title[0].endswith(":"):  # a server wrote over its argv
-            return _runner(title[0][:-1], [word.strip("[]") for word in title[2:]], files)
+            # Any of its words may be a name that a person chose: what is served has two parts.
+            words = [word.strip("[]") for word in title[2:]]
+            served = [word for word in words if application(word)[1]]
+            return _runner(title[0][:-1], served, files)
         option, value, rest = read_python_arguments(args)
         runs = {"c": _code, "m": _module, "script": _script}.get(option)
         return runs(value, rest, files) if runs else None
@@ -165,72 +167,29 @@ def _command_line(program: str, args: list[str]) -> Command:
 
 
 def _runner(runner: str, args: list[str], files: Files) -> Command | None:
-    """What a known runner is given to run.
-
-    A word behind no option is what runs, and all behind it is its own. A word behind an option may
-    be that option's value: it counts only where it can hardly be one.
-    """
-    runner = runner.lower().rstrip("0123456789.-")
-    if runner not in RUNNERS:
-        return None
-    perhaps, before = [], ""
-    args = args[:ARGUMENTS]
-    for at, arg in enumerate(args):
-        rest = args[at + 1 :]
-        if module := _dash_m(runner, arg, rest):
-            return _module(module, rest[arg in ("-m", "--module", "--file") :], files)
-        if arg.startswith("-"):
-            pass
-        elif before.startswith("-") and before != "--" and "=" not in before:
-            perhaps.append((arg, rest))
-        elif arg not in RUN or before:
-            if command := _given(runner, arg, rest, files):
-                return command
-            break
-        before = arg
-    found = (_perhaps(runner, word, rest, files) for word, rest in perhaps[:PERHAPS])
-    return next(filter(None, found), None)
+    """What a known runner is given to run, if that is memtomem."""
+    for each in given(runner, args):
+        if each.kind == "module":
+            return _module(each.word, each.rest, files)
+        command = _given(each, files)
+        if command and (each.kind == "word" or is_likely(each, command.verified, SUBCOMMANDS)):
+            return command
+    return None
 
 
-def _dash_m(runner: str, arg: str, rest: list[str]) -> str:
-    """The module that a runner is given by `-m`, or ''; application servers mean other things."""
-    named = "--file" if runner == "pydevd" else "--module"  # pydevd: --module --file MODULE
-    if runner in APP_SERVERS or (arg != named and arg[:2] != "-m"):
-        return ""
-    module = "".join(rest[:1]) if arg in ("-m", named) else arg[2:]
-    return module if re.fullmatch(DOTTED, module) and not module.endswith(".py") else ""
-
-
-def _given(runner: str, word: str, args: list[str], files: Files) -> Command | None:
+def _given(each: Given, files: Files) -> Command | None:
     """What a runner's word names: `module:application`, a module, or a file."""
-    target, attribute = _application(word)
-    served = runner in APP_SERVERS
-    dotted = re.fullmatch(DOTTED, target) and not target.endswith(".py")
-    if dotted and (served or attribute):
-        if not (command := _module(target, args, files)):
+    target, attribute = application(each.word)
+    served = each.runner in APP_SERVERS
+    if served and each.kind == "perhaps" and not attribute and "memtomem.web" not in each.word:
+        return None
+    if is_dotted(target) and (served or attribute):
+        if not (command := _module(target, each.rest, files)):
             return None
-        name = f"{runner} {target[:60]}" + (f":{attribute[:40]}" if attribute else "")
+        name = f"{each.runner} {target[:60]}" + (f":{attribute[:40]}" if attribute else "")
         role = "web" if served and re.fullmatch(MODULE, target) else command.role
         return Command(role, name, command.verified)
-    command = None if served else _script(target, args, files)
+    command = None if served else _script(target, each.rest, files)
     # A folder may bear the name of memtomem's command line, but nobody runs that without a word.
     named = command and (command.verified or command.name not in PROGRAMS or not command.cli)
     return command if named else None
-
-
-def _application(word: str) -> tuple[str, str]:
-    """`module:attribute`, or `file.py:attribute()`, in its two parts; the second may be ''."""
-    target, _, attribute = word.partition("(")[0].rpartition(":")
-    return (target, attribute) if target and attribute.isidentifier() else (word, "")
-
-
-def _perhaps(runner: str, word: str, rest: list[str], files: Files) -> Command | None:
-    """A word behind an option, unless it is that option's value."""
-    if runner in APP_SERVERS and not _application(word)[1] and "memtomem.web" not in word:
-        return None
-    command = _given(runner, word, rest, files)
-    plain = re.fullmatch(MODULE, word) or not (command and command.verified)
-    if command is None or _application(word)[1] or not plain:
-        return command
-    after = [arg for arg in rest if not arg.startswith("-")][:1]
-    return None if set(after) - SUBCOMMANDS or "-m" in rest else command

@@ -2,7 +2,7 @@
 
 For speed: psutil reads a second file of each process, to tell it from a later one of the same PID,
 and its open_files() also stats every file and reads its position, which doubles the time of the
-whole and can hang on a dead network file system.
+whole. And nothing here follows a link of /proc to a file, but the database's own: that can hang.
 """
 
 from __future__ import annotations
@@ -10,15 +10,18 @@ from __future__ import annotations
 import errno
 import os
 import re
+import stat
+from contextlib import suppress
 
-from mm_preflight.argv import basename, is_python, is_shell
-from mm_preflight.files import read_bounded
-from mm_preflight.records import Database, Unknown
+from mm_preflight.argv import is_python, is_shell
+from mm_preflight.files import mount_of
+from mm_preflight.records import Any, Database, Evidence, Glance, Held, Unknown
+from mm_preflight.registry import LOCK, is_presence, pid_of
 
 INITIAL_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO, include/linux/proc_ns.h
 GONE = (errno.ENOENT, errno.ESRCH)
 DELETED = " (deleted)"
-HIDDEN = -1  # of sift()
+HIDDEN = Evidence(None)
 
 
 def require_own_table() -> None:
@@ -32,24 +35,21 @@ def require_own_table() -> None:
         raise Unknown("/proc shows another PID namespace; mount this one's own /proc")
 
 
-def sift(pid: int, database: Database) -> int:
-    """The thread by which a process is to be looked at; 0: it has nothing to do with memtomem;
-    HIDDEN: it is no Python, and hides from this user what it has open.
-
-    The thread is the process's own ID, unless its leader ended while others run.
-    """
+def glance(pid: int, database: Database) -> Glance | None:
+    """A first look at a process; None if it has nothing to do with memtomem, or is gone."""
     try:
-        program = basename(os.readlink(f"/proc/{pid}/exe")).removesuffix(DELETED)
+        exe = os.readlink(f"/proc/{pid}/exe").removesuffix(DELETED)
     except OSError as error:
         if error.errno in GONE:  # a kernel thread, a zombie, or a process without its leader
-            return _live_thread(pid)
-        return _sift_hidden(pid, database)
-    if is_python(program) or is_shell(program) or holds_database(pid, database) is not False:
-        return pid
-    return 0
+            thread = _live_thread(pid)
+            return glance(thread, database) if thread else None
+        return _glance_at_hidden(pid, database)
+    found = evidence(pid, database)
+    concerns = found.holds is not False or found.registered != ""
+    return Glance(pid, exe, found) if concerns or is_python(exe) or is_shell(exe) else None
 
 
-def _sift_hidden(pid: int, database: Database) -> int:
+def _glance_at_hidden(pid: int, database: Database) -> Glance | None:
     """The same for a process whose program is hidden: its argv is not."""
     try:
         with open(f"/proc/{pid}/cmdline", "rb", buffering=0) as file:
@@ -57,11 +57,11 @@ def _sift_hidden(pid: int, database: Database) -> int:
         with open(f"/proc/{pid}/status", "rb") as file:  # the folder of one that hides is root's
             own = next(int(line.split()[1]) for line in file if line[:4] == b"Uid:")
     except OSError as error:
-        return 0 if error.errno in GONE else pid
+        return None if error.errno in GONE else Glance(pid, "", HIDDEN)
     titled = first.partition(" ")[0].endswith(":")  # a server wrote over its argv
     if own in database.owners or is_python(first) or is_shell(first) or titled:
-        return pid
-    return HIDDEN if first else 0  # without an argv, it is a kernel thread
+        return Glance(pid, "", evidence(pid, database))
+    return Glance(0, "", HIDDEN) if first else None  # without an argv, it is a kernel thread
 
 
 def _live_thread(pid: int) -> int:
@@ -79,35 +79,100 @@ def _live_thread(pid: int) -> int:
     return 0
 
 
-def holds_database(pid: int, database: Database) -> bool | None:
-    """Whether a process has the database, its -wal or its -shm open; None if that is hidden."""
+def evidence(pid: int, database: Database) -> Evidence:
+    """Whether a process has the database open, and which of memtomem's lock files is its own."""
     folder = f"/proc/{pid}/fd/"
     try:
         files = os.listdir(folder)
     except OSError as error:
-        return False if error.errno in GONE else None
+        return Evidence(False) if error.errno in GONE else HIDDEN
     holds: bool | None = False
+    registered = ""
+    endings = (*database.names, LOCK)
     for file in files:
         try:
             path = os.readlink(folder + file)
-            near = path.removesuffix(DELETED).lower().endswith(database.names)
-            if near or (database.linked and path[0] == "/"):
-                if path.endswith(DELETED) and path.removesuffix(DELETED) in database.paths:
-                    return True
-                info = os.stat(folder + file)
-                if (info.st_dev, info.st_ino) in database.ids:
-                    return True
+            plain = path.removesuffix(DELETED)
+            near = plain.lower().endswith(endings)
+            if near and pid_of(plain) and _is_own_lock(pid, file, plain):
+                if not registered or is_presence(plain):
+                    registered = plain
+            elif (near or (database.linked and path[0] == "/")) and holds is not True:
+                holds = _is_database(pid, file, path, database) or holds
         except OSError as error:
             if error.errno not in (*GONE, errno.ENAMETOOLONG):  # not: closed meanwhile
-                holds = None
-    return holds
+                holds = holds or None
+    return Evidence(holds, registered)
+
+
+def _is_database(pid: int, file: str, path: str, database: Database) -> bool:
+    """Whether a descriptor is of the database: by its device and inode, or deleted, by its path."""
+    if path.endswith(DELETED) and path.removesuffix(DELETED) in database.paths:
+        return True
+    if not _is_on(pid, file, database.device):  # of another file system, nothing is touched
+        return False
+    info = os.stat(f"/proc/{pid}/fd/{file}")
+    return (info.st_dev, info.st_ino) in database.ids
+
+
+def _is_on(pid: int, file: str, device: str) -> bool:
+    """Whether a descriptor is of a file on this device, as far as /proc tells."""
+    mount = _fdinfo(pid, file).get("mnt_id", "")
+    with suppress(OSError), open(f"/proc/{pid}/mountinfo", "rb") as listing:
+        for line in listing:
+            fields = line.decode("utf-8", "replace").split(" ", 3)
+            if fields[0] == mount:
+                return fields[2] == device
+    return True
+
+
+def _fdinfo(pid: int, file: str) -> dict[str, str]:
+    """What /proc/PID/fdinfo/N says, by field."""
+    with open(f"/proc/{pid}/fdinfo/{file}", encoding="utf-8", errors="replace") as lines:
+        pairs = (line.partition(":") for line in lines)
+        return {name: value.strip() for name, _, value in pairs}
+
+
+def _is_own_lock(pid: int, file: str, path: str) -> bool:
+    """Whether one of memtomem's lock files is of the process that has it open.
+
+    It bears the PID that the process has in its own namespace, or a lock that another process took:
+    it was inherited by a fork. One that merely reads it, or tries the lock itself, is another's.
+    """
+    with suppress(OSError):  # else it cannot be told that it is none
+        info = os.stat(f"/proc/{pid}/fd/{file}")
+        if not stat.S_ISREG(info.st_mode) or info.st_uid not in (0, os.stat(f"/proc/{pid}").st_uid):
+            return False
+    if pid_of(path) == _own_pid(pid):
+        return True
+    lock = re.search(r"FLOCK\s+ADVISORY\s+WRITE\s+(-?\d+)", _fdinfo(pid, file).get("lock", ""))
+    return lock is not None and int(lock[1]) != pid
+
+
+def _own_pid(pid: int) -> int:
+    """The PID of a process as it sees it itself, in its own PID namespace."""
+    with suppress(OSError), open(f"/proc/{pid}/status", "rb") as file:
+        for line in file:
+            if line.startswith(b"NSpid:"):
+                return int(line.split()[-1])
+    return pid
+
+
+def cwd_of(pid: int) -> str:
+    """The folder of a process; psutil also asks the file system, which may not answer."""
+    return os.readlink(f"/proc/{pid}/cwd").removesuffix(DELETED)
+
+
+def device_of(path: str) -> str:
+    """The device of the file system that a resolved path lies on, as mountinfo has it."""
+    return mount_of(path)[1]
 
 
 def root_of(pid: int) -> str:
     """Where a process's files begin, seen from here: "", or a folder if that is elsewhere."""
     for view in ("ns/mnt", "root"):
         try:
-            if not os.path.samefile(f"/proc/{pid}/{view}", f"/proc/self/{view}"):
+            if os.readlink(f"/proc/{pid}/{view}") != os.readlink(f"/proc/self/{view}"):
                 return f"/proc/{pid}/root"
         except OSError:
             continue  # hidden: another user's, who is most likely in the same
@@ -126,38 +191,8 @@ def blind_spots(known: set[int], denied: bool) -> list[str]:
     return spots if namespace == INITIAL_PID_NAMESPACE else [*spots, "container"]
 
 
-def stop_command(pid: int, family: frozenset[int]) -> str:
-    """The command that stops the container or the systemd service of a process, or ''.
+def held(process: Any) -> Held | None:
+    """What keeps a process from hearing a kill, or None."""
+    from mm_preflight import linux_state  # not needed where nothing is alive
 
-    A service that runs others too, beside the process and its `family`, is not to be stopped.
-    """
-    try:
-        groups, own = (read_bounded(f"/proc/{each}/cgroup").decode() for each in (pid, "self"))
-    except (OSError, ValueError):
-        return ""
-    command = "" if groups == own else stop_command_of(groups)
-    if ".service" not in command and command != "?":
-        return command
-    for tree, line in (("", "0::"), ("/systemd", "name=systemd:"), ("/unified", "0::")):
-        path = re.search(rf"^(?:\d+:)?{line}(/.*)$", groups, re.M)
-        try:
-            members = read_bounded(f"/sys/fs/cgroup{tree}{path[1]}/cgroup.procs") if path else b""
-        except OSError:
-            continue
-        if members and not set(map(int, members.split())) <= family:
-            return ""
-    return command
-
-
-def stop_command_of(groups: str) -> str:
-    """The same by the text of /proc/PID/cgroup. "?": a service whose name is not to be pasted."""
-    if match := re.search(r"(docker|libpod)[-/]([0-9a-f]{12})[0-9a-f]{52}", groups):
-        return f"{'podman' if match[1] == 'libpod' else 'docker'} stop {match[2]}"
-    # Of version 1, systemd's own line; other controllers stop at the user's.
-    match = re.search(r"^(?:0::|\d+:name=systemd:)(.*)/([^/\n]+\.service)$", groups, re.M)
-    # A login, a scheduler or a desktop runs other things too.
-    if not match or re.match(r"(ssh|cron|at)d?\b|dbus|docker|containerd|gdm|app-|org\.", match[2]):
-        return ""
-    if not re.fullmatch(r"[\w.@:][\w.@:-]*", match[2], re.A):
-        return "?"
-    return f"{'systemctl --user' if '/user@' in match[1] else 'sudo systemctl'} stop {match[2]}"
+    return linux_state.held(process.pid)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 
 from mm_preflight.records import BLIND_SPOTS, Any, Result, Row
 
@@ -14,11 +15,24 @@ def visible(text: str, limit: int = 1000) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def silence(who: str, mount: str) -> str:
+    """Why the answer cannot be had where a file system does not answer, and the way out."""
+    cause = f"{who} needs a file on {visible(mount)}, which does not answer"
+    if mount == "/" or mount.startswith("/proc/") or not re.fullmatch(r"/[\w.@:/-]*", mount):
+        return f"{cause}; run this again when it does"
+    return (
+        f"{cause}; bring it back, or run: sudo umount -l {mount}   (a kill does nothing to a "
+        "process that waits for it)"
+    )
+
+
 def as_json(result: Result, verbose: bool) -> str:
     """The one object of --json, ASCII; shape and meaning on the reference page."""
     import json
 
-    names = list(Row._fields[: Row._fields.index("stop") + 1 + verbose])  # argv stands behind it
+    names = list(
+        Row._fields[: Row._fields.index("stop") + 1 + 2 * verbose]
+    )  # argv and the lock file
     names += ["during_command"] * result.after
     shown = {
         name: [{each: getattr(row, each) for each in names} for row in getattr(result, name)]
@@ -49,7 +63,8 @@ def as_text(result: Result, verbose: bool) -> str:
             "two models in one database, and memtomem cannot tell them apart."
         )
         lines.append(f"Stop {'it' if one else 'them'}, then run this again.")
-        for name in sorted({row.started_by["name"] for row in result.processes if row.within}):
+        clients = [row.started_by for row in result.processes if row.within]
+        for name in sorted({each["name"] for each in clients if each}):
             lines += wrap(
                 f"{name} started this check too: from inside it, the check never says clear. Quit "
                 f"{name}, and run mm-preflight from a plain terminal."
@@ -79,6 +94,8 @@ def _table(rows: list[Row], verbose: bool) -> list[str]:
             )
         if verbose:
             lines.append(f"{'':11}evidence: {', '.join(row.evidence)}")
+            if row.registered:
+                lines.append(f"{'':11}registered: {row.registered}")
             lines.append(f"{'':11}argv: {' '.join(arg[:200] for arg in row.argv)}")
     return lines
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 import re
+
+from mm_preflight.records import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import ast
 
 CODE_LIMIT = 1 << 16  # characters of Python that are parsed; the parser cannot be interrupted
 MODULE = r"memtomem(?:\.\w+)*"
@@ -14,6 +18,7 @@ def imports(source: str | bytes) -> tuple[list[str], bool]:
     named = b"memtomem" in source if isinstance(source, bytes) else "memtomem" in source
     if not named:
         return [], len(source) > 0
+    import ast  # it takes 2 ms to import, and few texts name memtomem
     import warnings
 
     try:
@@ -34,6 +39,8 @@ def imports(source: str | bytes) -> tuple[list[str], bool]:
 
 def _modules(node: ast.AST) -> list[str]:
     """The modules that one node of a syntax tree imports or runs."""
+    import ast
+
     if isinstance(node, ast.Import):
         return [alias.name for alias in node.names]
     if isinstance(node, ast.ImportFrom) and node.module and not node.level:

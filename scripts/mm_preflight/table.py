@@ -1,20 +1,36 @@
 """The process table through psutil alone: what every platform runs, and the one user of psutil.
 
-`system` is the room of what only this platform has; where it answers a question too, its answer
-comes sooner or says more. Without it (macOS) this room is complete by itself.
+`system` holds the answers of this platform. The defaults are psutil's, as its documentation
+promises them everywhere; macOS runs them as they are. Linux and Windows replace some: what stands
+in `system` beside `System()` is all that differs there.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-import time
-from collections.abc import Callable
 from functools import partial
 
+from mm_preflight import registry
 from mm_preflight.argv import is_python, is_shell, program_of
-from mm_preflight.files import is_trusted, read_program
-from mm_preflight.records import Any, Database, Files, Seen, Unknown
+from mm_preflight.files import Silent, looking_at, touch
+from mm_preflight.records import (
+    TYPE_CHECKING,
+    Any,
+    Database,
+    Evidence,
+    Glance,
+    Held,
+    NamedTuple,
+    Seen,
+    Unknown,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    Value = TypeVar("Value")
 
 broken: Exception | None = None
 try:
@@ -22,44 +38,18 @@ try:
 except Exception as error:  # require() says so in words: the verdict is "unknown"
     psutil, broken = None, error  # type: ignore[assignment,unused-ignore]
 
-system: Any
-if sys.platform == "linux":
-    from mm_preflight import linux as system
-elif sys.platform == "win32":
-    from mm_preflight import windows as system
-else:
-    system = None
-
-# What this platform's own room says of it; the defaults hold on Linux and macOS.
-HAS_LAUNCHERS: bool = getattr(system, "HAS_LAUNCHERS", False)  # programs that start Python and wait
-HAS_PLAIN_CONSOLE: bool = getattr(system, "HAS_PLAIN_CONSOLE", False)  # it may know no sequences
-ELEVATED: str = getattr(system, "ELEVATED", "sudo")  # how to see and end what is not one's own
-TROUBLE: tuple[type[BaseException], ...]
+TROUBLE: tuple[type[Exception], ...]
 TROUBLE = (OSError, SystemError, IndexError, ValueError, RuntimeError)  # psutil raises all of them
 TROUBLE += (psutil.Error,) if psutil else ()
-HIDDEN = Seen(0, None, None, False, None)  # another user's, of which nothing more is asked
+UNTOLD: tuple[type[Exception], ...] = (*TROUBLE, Silent)
+HIDDEN = Seen(0, 0, None, None, "", "", None, False, Evidence(None))  # nothing more is asked
 
 
-def require() -> None:
-    """Raise Unknown where the table cannot be had or trusted."""
-    if psutil is None:
-        missing = isinstance(broken, ModuleNotFoundError)
-        why = "psutil is missing" if missing else f"psutil cannot be imported: {broken}"
-        python = f'"{sys.executable}"' if " " in sys.executable else sys.executable
-        raise Unknown(f"{why}; install it: {python} -m pip install psutil")
-    here("require_own_table", lambda: None)
-
-
-def here(name: str, portable: Callable[..., Any], *args: Any) -> Any:
-    """What this platform's own room answers, or the portable answer where it has none."""
-    return getattr(system, name, portable)(*args)
-
-
-def ask(call: Callable[[], Any], default: Any) -> Any:
+def ask(call: Callable[[], Value], default: Value) -> Value:
     """What a call returns, or `default` where psutil or the system cannot tell."""
     try:
         return call()
-    except TROUBLE:
+    except UNTOLD:
         return default
 
 
@@ -72,119 +62,53 @@ def pids() -> set[int]:
     return set(psutil.pids())
 
 
-# ---- one process --------------------------------------------------------------------------------
+# ---- what psutil answers everywhere -------------------------------------------------------------
 
 
-def look_at(pid: int, database: Database) -> Seen | None:
-    """One process; None if it is gone, a zombie, or has plainly nothing to do with memtomem."""
+def _glance(pid: int, database: Database) -> Glance | None:
+    process = psutil.Process(pid)
+    return Glance(pid, ask(process.exe, ""), _evidence(process, database))
+
+
+def _evidence(process: Any, database: Database) -> Evidence:
     try:
-        thread = here("sift", lambda pid, _: pid, pid, database)
-        if thread <= 0:
-            return HIDDEN if thread else None
-        process = psutil.Process(thread)
-        try:
-            argv = process.cmdline()
-        except psutil.NoSuchProcess:
-            raise
-        except TROUBLE:
-            argv = None
-        python = _is_python(process, argv)
-        starts = bool(argv) and is_shell(argv[0])
-        if HAS_LAUNCHERS and argv and program_of(argv[0]):  # as it was typed: `mm`
-            starts, argv = True, [ask(process.exe, argv[0]), *argv[1:]]
-        seen = Seen(pid, process, argv, python, holds_database(process, database))
-        return seen if python or starts or seen.holds or hides(seen) else None
+        paths = system.open_files(process)
     except psutil.NoSuchProcess:
-        return None
+        return Evidence(False)
+    except TROUBLE:
+        return Evidence(None)
+    locks = [path for path in paths if registry.pid_of(path) == process.pid]
+    locks.sort(key=registry.is_presence)
+    holds = any(path in database.paths or _leads_to(path, database) for path in paths)
+    return Evidence(holds, "".join(locks[-1:]))
 
 
-def _is_python(process: Any, argv: list[str] | None) -> bool:
-    """Whether the program is an interpreter: by its file, whatever argv[0] says."""
-    if exe := ask(process.exe, ""):
-        return is_python(exe)
-    return any(map(is_python, [ask(process.name, ""), *(argv or [])[:1]]))
+def _leads_to(path: str, database: Database) -> bool:
+    if not database.linked and not path.lower().endswith(database.names):
+        return False
+    touch(path)
+    info = ask(lambda: os.stat(path), None)
+    return info is not None and (info.st_dev, info.st_ino) in database.ids
 
 
-def hides(seen: Seen) -> bool:
-    """Whether one of the two kinds of evidence could not be had."""
-    return not seen.argv or seen.holds is None
+def _open_files(process: Any) -> list[str]:
+    return [file.path for file in process.open_files()]
 
 
-def holds_database(process: Any, database: Database) -> bool | None:
-    """Whether a process has the database, its -wal or its -shm open; None if that is hidden."""
-
-    def portable(pid: int, database: Database) -> bool | None:
-        try:
-            files = here("open_files", lambda p: [file.path for file in p.open_files()], process)
-        except psutil.NoSuchProcess:
-            return False
-        except TROUBLE:
-            return None
-        return any(path in database.paths or ask(partial(_leads, path), False) for path in files)
-
-    def _leads(path: str) -> bool:
-        if not database.linked and not path.lower().endswith(database.names):
-            return False
-        info = os.stat(path)
-        return (info.st_dev, info.st_ino) in database.ids
-
-    answer: bool | None = here("holds_database", portable, process.pid, database)
-    return answer
+def _held(process: Any) -> Held | None:
+    stopped = ask(process.status, "") == psutil.STATUS_STOPPED
+    return Held(kind="stopped", cure=f"kill -CONT {process.pid}") if stopped else None
 
 
-def is_alive(process: Any) -> bool:
-    """Whether it is still the process that was looked at, and no zombie."""
-    dead = ask(process.status, "") in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
-    return not dead and bool(ask(process.is_running, True))
+def _cwd_of(pid: int) -> str:
+    return str(psutil.Process(pid).cwd())
 
 
-def is_stopped(process: Any) -> bool:
-    """Whether it is suspended, by Ctrl-Z or SIGSTOP, and does not end before it is woken."""
-    return bool(here("is_stopped", lambda p: ask(p.status, "") == psutil.STATUS_STOPPED, process))
+def _kill_command(pid: int, workers: list[int]) -> str:
+    return " ".join(map(str, ["kill", pid, *workers]))
 
 
-def locate(process: Any, path: str) -> str:
-    """Where a script of a process lies, seen from here; OSError if that cannot be told."""
-    if not os.path.isabs(path):
-        path = os.path.join(process.cwd(), path)
-    path = here("root_of", lambda _: "", process.pid) + path
-    main = os.path.join(path, "__main__.py")
-    return main if os.path.isdir(path) else path
-
-
-def reader(process: Any, database: Database, until: float) -> Files:
-    """How to read the scripts of a process, by paths as it sees them; not after `until`."""
-
-    def read(path: str) -> bytes:
-        try:
-            if time.monotonic() > until:
-                raise OSError("too late")
-            return read_program(locate(process, path))
-        except TROUBLE as error:
-            raise OSError(str(error)) from None
-
-    def trusted(path: str) -> bool:
-        if here("root_of", lambda _: "", process.pid):
-            return False
-        return bool(ask(lambda: is_trusted(locate(process, path), database.owners), False))
-
-    return Files(read, trusted)
-
-
-# ---- whose --------------------------------------------------------------------------------------
-
-
-def users(database: Database) -> frozenset[str]:
-    """The names of those whose processes count, but root's: the check's and the database's."""
-    return frozenset({process_of().username(), *map(_name, database.owners)})
-
-
-def root() -> str:
-    """The name of the system's own account: root, or on Windows SYSTEM in its language."""
-    return str(ask(lambda: here("system_account", lambda: _name(0)), ""))
-
-
-def _name(user: int) -> str:
+def user_name(user: int) -> str:
     """The name of a user ID, or the ID where nobody knows it: as psutil has it."""
     import pwd
 
@@ -194,47 +118,156 @@ def _name(user: int) -> str:
         return str(user)
 
 
-def is_of(process: Any, names: frozenset[str]) -> bool:
-    """Whether a process is of one of these users; what hides its user is not."""
-    return ask(process.username, None) in names
+def _root_account() -> str:
+    return user_name(0)
 
 
-def is_of_one(pid: int, names: frozenset[str]) -> bool:
-    """The same by a PID, which may be gone by now."""
-    return bool(ask(lambda: is_of(psutil.Process(pid), names), False))
+class System(NamedTuple):
+    """What is asked of a platform, and psutil's answers, which hold where it has none itself."""
+
+    # Raises Unknown where the table is not this process's own.
+    require_own_table: Callable[[], None] = lambda: None
+    # A first look at a process; None if it has nothing to do with memtomem.
+    glance: Callable[[int, Database], Glance | None] = _glance
+    open_files: Callable[[Any], list[str]] = _open_files
+    cwd_of: Callable[[int], str] = _cwd_of
+    # Where a process's files begin, seen from here: "", or a folder if that is elsewhere.
+    root_of: Callable[[int], str] = lambda pid: ""
+    # The device of the file system that a resolved path lies on, or "".
+    device_of: Callable[[str], str] = lambda path: ""
+    # What keeps a process from hearing a kill, or None.
+    held: Callable[[Any], Held | None] = _held
+    # The name of the system's own account. OSError or KeyError if it has none.
+    system_account: Callable[[], str] = _root_account
+    # The folder of the user's local settings, below which memtomem's runtime folder lies, or "".
+    local_settings: Callable[[], str] = lambda: ""
+    # The command that ends a process and its workers, which may live on without it.
+    kill_command: Callable[[int, list[int]], str] = _kill_command
+    # The command that stops a process's container or service, "?" (cgroups.py), or "".
+    stop_command: Callable[[int, frozenset[int]], str] = lambda pid, family: ""
+    # Keys of BLIND_SPOTS, by every PID in the table, and whether some process hides its arguments.
+    blind_spots: Callable[[set[int], bool], list[str]] = lambda known, denied: []
+    has_launchers: bool = False  # programs that start Python and wait
+    hides_open_files: bool = False  # so the names of memtomem's lock files are asked
+    has_plain_console: bool = False  # it may know no control sequences
+    elevated: str = "sudo"  # how to see and end what is not one's own
 
 
-def could_be_own_python(seen: Seen, users: frozenset[str]) -> bool:
-    """Whether a process that hides something may be a Python of one of these users.
+PORTABLE = System()
+if sys.platform == "linux":
+    from mm_preflight import cgroups, linux
 
-    One that hides even its user is the system's, or another user's.
-    """
-    names = [ask(seen.process.name, ""), *(seen.argv or [])[:1]]
-    # Of one without a name, nothing is known.
-    return (seen.python or not any(names)) and is_of(seen.process, users)
+    system = System(
+        require_own_table=linux.require_own_table,
+        glance=linux.glance,
+        cwd_of=linux.cwd_of,
+        root_of=linux.root_of,
+        device_of=linux.device_of,
+        held=linux.held,
+        stop_command=cgroups.stop_command,
+        blind_spots=linux.blind_spots,
+    )
+elif sys.platform == "win32":
+    from mm_preflight import windows
+
+    system = System(
+        open_files=windows.open_files,
+        held=windows.held,
+        system_account=windows.system_account,
+        local_settings=windows.local_settings,
+        kill_command=windows.kill_command,
+        blind_spots=windows.blind_spots,
+        has_launchers=True,  # mm.exe, and the python.exe of a virtual environment
+        hides_open_files=True,
+        has_plain_console=True,
+        elevated="an administrator's terminal",
+    )
+else:
+    system = PORTABLE
 
 
-def is_root() -> bool:
-    """Whether this user may end every process."""
-    return getattr(os, "geteuid", lambda: 1)() == 0
+def require() -> None:
+    """Raise Unknown where the table cannot be had or trusted."""
+    if psutil is None:
+        missing = isinstance(broken, ModuleNotFoundError)
+        why = "psutil is missing" if missing else f"psutil cannot be imported: {broken}"
+        python = f'"{sys.executable}"' if " " in sys.executable else sys.executable
+        raise Unknown(f"{why}; install it: {python} -m pip install psutil")
+    system.require_own_table()
 
 
-def kill_command(pid: int, workers: list[int]) -> str:
-    """The command that ends a process and its workers, which may live on without it."""
-    words = " ".join(map(str, [pid, *workers]))
-    return str(here("kill_command", lambda _: f"kill {words}", pid))
+# ---- one process --------------------------------------------------------------------------------
 
 
-def stop_command(process: Any, family: set[int]) -> str:
-    """The command that stops a process's container or service, "?" or '' (linux.py)."""
-    children = {each.pid for each in ask(lambda: process.children(recursive=True), [])}
-    return str(here("stop_command", lambda *_: "", process.pid, frozenset(family | children)))
+def look_at(pid: int, database: Database) -> Seen | None:
+    """One process; None if it is gone, a zombie, or has plainly nothing to do with memtomem."""
+    try:
+        glance = system.glance(pid, database)
+        if glance is None or glance.thread == 0:
+            return glance and HIDDEN
+        return _look_at(pid, glance)
+    except psutil.NoSuchProcess:
+        return None
+
+
+def _look_at(pid: int, glance: Glance) -> Seen | None:
+    looking_at(f"process {pid}")
+    process = psutil.Process(glance.thread)
+    started = ask(process.create_time, None)  # before the rest, which may be of a later process
+    name = ask(process.name, "") if not glance.exe else ""
+    try:
+        argv = process.cmdline()
+    except psutil.NoSuchProcess:
+        raise
+    except TROUBLE:
+        argv = None
+    first = argv[0] if argv else ""
+    python = is_python(glance.exe) if glance.exe else any(map(is_python, [name, first]))
+    starts = is_shell(first) and any(map(program_of, (argv or [])[1:2]))
+    if system.has_launchers and argv and program_of(first):  # as it was typed: `mm`
+        starts, argv = True, [glance.exe or first, *argv[1:]]
+    found = glance.evidence
+    concerns = python or starts or found.holds is not False or found.registered
+    if not concerns and argv:
+        return None
+    return Seen(
+        pid=pid,
+        thread=glance.thread,
+        started=started,
+        user=ask(process.username, None),
+        name=name or ask(process.name, ""),
+        exe=glance.exe,
+        argv=argv,
+        python=python,
+        evidence=found,
+    )
+
+
+def hides(seen: Seen) -> bool:
+    """Whether the evidence could not be had."""
+    return not seen.evidence.registered and (not seen.argv or seen.evidence.holds is None)
+
+
+def is_alive(seen: Seen) -> bool:
+    """Whether it is still the process that was looked at, and no zombie."""
+    try:
+        process = psutil.Process(seen.thread)
+        dead = ask(process.status, "") in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+        return not dead and ask(process.create_time, None) in (seen.started, None)
+    except psutil.NoSuchProcess:
+        return False
+    except TROUBLE:
+        return True
+
+
+def stop_command(pid: int, family: set[int]) -> str:
+    """The command that stops a process's container or service, "?" or '' (cgroups.py)."""
+    below: list[Any] = []
+    children = ask(partial(psutil.Process(pid).children, recursive=True), below)
+    return system.stop_command(pid, frozenset(family | {each.pid for each in children}))
 
 
 def blind_spots(known: set[int], denied: bool) -> list[str]:
-    """What cannot be seen from here, as keys of BLIND_SPOTS.
-
-    `known`: every PID in the table; `denied`: some process hides its arguments.
-    """
-    found: list[str] = here("blind_spots", lambda _known, _denied: [], known, denied)
+    """What cannot be seen from here, as keys of BLIND_SPOTS."""
+    found = system.blind_spots(known, denied)
     return ["other-users-hidden", *found] if denied and "other-users-hidden" not in found else found

@@ -14,9 +14,7 @@ import ctypes
 from mm_preflight.argv import is_python
 from mm_preflight.records import Any
 
-HAS_LAUNCHERS = True  # mm.exe, and the python.exe of a virtual environment
-HAS_PLAIN_CONSOLE = True
-ELEVATED = "an administrator's terminal"
+LOCAL_APPDATA = 0x1C  # CSIDL_LOCAL_APPDATA, shlobj_core.h
 LOCAL_SYSTEM = 22  # WinLocalSystemSid, winnt.h
 
 
@@ -30,12 +28,11 @@ def open_files(process: Any) -> list[str]:
     return [each.path for each in process.memory_maps()] if is_python(process.name()) else []
 
 
-def is_stopped(process: Any) -> bool:
-    """Never: taskkill ends a suspended process as any other."""
-    return False
+def held(process: Any) -> None:
+    """Nothing keeps taskkill from ending a process, if it is suspended or not."""
 
 
-def kill_command(pid: int) -> str:
+def kill_command(pid: int, workers: list[int]) -> str:
     """The command that ends a process and its children, which Windows leaves alive."""
     return f"taskkill /PID {pid} /T /F"
 
@@ -63,3 +60,14 @@ def system_account() -> str:
     if not found:
         raise ctypes.WinError(ctypes.get_last_error())  # type: ignore[attr-defined]
     return f"{domain.value}\\{name.value}"
+
+
+def local_settings() -> str:
+    """The folder of the user's local settings, whatever the environment says.
+
+    Raises OSError where the system does not tell.
+    """
+    path = ctypes.create_unicode_buffer(260)
+    if ctypes.WinDLL("shell32").SHGetFolderPathW(None, LOCAL_APPDATA, None, 0, path):  # type: ignore[attr-defined]
+        raise OSError("the folder of local settings is not told")
+    return path.value

@@ -1,0 +1,106 @@
+"""What to call a program of another's: one plain word of it, and never an argument. Pure.
+
+A process's name and argv are text that anyone may set, and what stands in them may be a secret.
+"""
+
+from __future__ import annotations
+
+import re
+
+from mm_preflight.argv import (
+    basename,
+    is_python,
+    is_shell,
+    read_python_arguments,
+    read_shell_arguments,
+)
+from mm_preflight.records import Ancestor
+
+INTERPRETER = re.compile(r"(node|nodejs|bun|deno|ruby|perl|php)[\d.]*")  # and Python
+# Options of these that take the next word as their value.
+WITH_VALUE = frozenset(
+    "--require --import --loader --experimental-loader --conditions --env-file --title".split()
+)
+MANY_IN_ONE = frozenset({"busybox", "toybox"})  # what they do is their first argument
+PLAIN = re.compile(r"[\w.@+-]{1,40}")
+
+
+def one_word(name: str) -> str:
+    """The first plain word of a process's name, which may be a whole command line; or "?"."""
+    match = PLAIN.match(name.lstrip("-([ "))
+    return match[0] if match else "?"
+
+
+def package_of(path: str) -> str:
+    """The npm package, with its scope, that a script lies in; or ""."""
+    _, found, inside = f"/{path}".replace("\\", "/").rpartition("/node_modules/")
+    words = inside.split("/")
+    if not found or words[0].startswith(".") or len(words) < 2:
+        return ""
+    return "/".join(words[:2]) if words[0].startswith("@") else words[0]
+
+
+def script_path(each: Ancestor) -> str:
+    """The path of the script that an interpreter runs, or the module; "" if it runs none."""
+    program = basename(each.argv[0]) if each.argv else each.name
+    if is_python(program):
+        option, script, _ = read_python_arguments(each.argv[1:])
+        return "" if option == "c" else script
+    if INTERPRETER.match(program.lower()):
+        return _script_behind(each.argv[1:])
+    return ""
+
+
+def _script_behind(args: list[str]) -> str:
+    """The script in the arguments of an interpreter such as node; "" if it may be none."""
+    rest = iter(args)
+    for arg in rest:
+        if arg in WITH_VALUE:
+            next(rest, None)
+        elif not arg.startswith("--") and arg != "run":  # as of deno and bun
+            return "" if arg.startswith("-") else arg
+    return ""
+
+
+def script_of(each: Ancestor) -> str:
+    """The program that an ancestor is, in small letters: of an interpreter, what that runs.
+
+    A script in an npm package is called by the package: its own name may be index.js.
+    """
+    program = basename(each.argv[0]) if each.argv else each.name
+    path = script_path(each).replace("\\", "/").rstrip("/")
+    script = basename(package_of(path) or path.removesuffix("/__main__.py"))
+    if program in MANY_IN_ONE:
+        script = basename("".join(each.argv[1:2]))
+    # What is not plain may be code, and code may hold a secret.
+    program = script if PLAIN.fullmatch(script) else program
+    return program.lower().removesuffix(".exe")
+
+
+def display_name(each: Ancestor) -> str:
+    """The one word to call an ancestor by; of an interpreter, its script's says more."""
+    name = each.name.lower()
+    scripted = INTERPRETER.match(name) or name.startswith("python") or name in MANY_IN_ONE
+    # A program may have given itself a name; then the script still tells that of its file.
+    return one_word(script_of(each) if scripted or script_path(each) else each.name)
+
+
+def shell_argv(name: str, argv: list[str]) -> list[str]:
+    """The argv as the shell that this is reads it, also one that is a Python's script; or []."""
+    if is_shell(argv[0] if argv else name):
+        return argv or [name]
+    if argv and is_python(argv[0]):
+        option, script, rest = read_python_arguments(argv[1:])
+        if option in ("script", "m") and is_shell(script):
+            return [script, *rest]
+    return []
+
+
+def is_of_shell(each: Ancestor) -> bool:
+    return bool(shell_argv(each.name, each.argv))
+
+
+def runs_command(each: Ancestor) -> bool:
+    """Whether it is a shell that was given a command with -c: it merely waits for that."""
+    argv = shell_argv(each.name, each.argv)
+    return bool(argv) and read_shell_arguments(argv)[0] == "c"

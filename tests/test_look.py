@@ -1,0 +1,130 @@
+"""One look, over a table that a test makes up: what is looked at twice, what counts, is told."""
+
+import os
+import time
+
+import psutil
+import pytest
+from mm_preflight import scan, table, users
+from mm_preflight.records import Database, Evidence, Files, Seen
+from support import PLATFORMS, linux, use_platform
+
+STAY = "import time\nprint('ready', __import__('os').getpid(), flush=True)\ntime.sleep(99)\n"
+IMPORTS = f"import memtomem\n{STAY}"
+SERVER = ["/venv/bin/python", "-m", "memtomem.server"]
+
+
+@pytest.fixture(params=PLATFORMS)
+def platform(request, monkeypatch) -> str:
+    return use_platform(request.param, monkeypatch)
+
+
+def seen(pid: int = 7, **fields) -> Seen:
+    plain = {"thread": pid, "started": 1.0, "user": "ana", "name": "python", "exe": "/bin/python"}
+    return Seen(pid=pid, **plain | {"argv": SERVER, "python": True} | fields)
+
+
+def test_what_starts_during_the_look_is_looked_at(start, stand_in, in_process, monkeypatch, home):
+    (home / "app.py").write_text(IMPORTS)
+    pid = start(stand_in.python, home / "app.py")
+    looks = []
+
+    def pids() -> set[int]:
+        looks.append(1)
+        return {1, os.getpid(), *([pid] if len(looks) > 1 else [])}
+
+    monkeypatch.setattr(table, "pids", pids)
+    report = in_process("--json")
+    assert [row["pid"] for row in report.json["processes"]] == [pid]
+
+
+def test_kernel_thread_is_not_called_hidden(in_process, monkeypatch):
+    """It has no argv, and nothing to hide; a process that hides its argv is counted."""
+    rows = {
+        5: seen(5, argv=[], name="kworker/0:1", exe="", python=False, user="root"),
+        6: seen(6, argv=None, name="x", exe="/bin/x", python=False, user="nobody"),
+    }
+    monkeypatch.setattr(table, "pids", lambda: {1, os.getpid(), *rows})
+    monkeypatch.setattr(table, "look_at", lambda pid, database: rows.get(pid))
+    report = in_process("--json")
+    assert (report.status, report.json["uninspected"]) == (0, 1)
+
+
+@linux
+def test_database_that_was_deleted_while_open(start, stand_in, preflight, database):
+    """A new file of that name is another one; who holds the old one goes on writing there."""
+    code = f"file = open({str(database)!r})\n{STAY}"
+    pid = start(stand_in.python, "-c", code)
+    database.unlink()
+    database.touch()
+    assert [row["evidence"] for row in preflight("--json").of(pid)] == [["database-open"]]
+
+
+def test_folder_with_a_main(start, stand_in, preflight, home):
+    (home / "app").mkdir()
+    (home / "app" / "__main__.py").write_text(IMPORTS)
+    pid = start(stand_in.python, home / "app")
+    assert [row["role"] for row in preflight("--json").of(pid)] == ["library"]
+
+
+@pytest.mark.parametrize("status", [psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD])
+def test_what_is_dead_is_not_alive(monkeypatch, status):
+    here = psutil.Process()
+    each = seen(here.pid, started=here.create_time())
+    assert table.is_alive(each)
+    monkeypatch.setattr(psutil.Process, "status", lambda process: status)
+    assert not table.is_alive(each)
+
+
+def test_pid_that_was_used_again_is_not_alive():
+    here = psutil.Process()
+    assert not table.is_alive(seen(here.pid, started=here.create_time() - 1))
+
+
+@pytest.mark.parametrize(
+    "fields, could",
+    [
+        ({}, True),
+        ({"python": False}, False),
+        ({"python": False, "name": "", "argv": None}, True),  # of it, nothing is known
+        ({"python": False, "name": "", "argv": ["x"]}, False),
+        ({"user": "bob"}, False),
+        ({"user": None}, False),
+    ],
+)
+def test_could_be_own_python(fields, could):
+    assert users.could_be_own_python(seen(**fields), frozenset({"ana"})) is could
+
+
+@linux
+@pytest.mark.parametrize("error, holds", [(PermissionError(13, ""), None), (OSError(2, ""), False)])
+def test_hidden_descriptors_are_not_none(monkeypatch, error, holds):
+    from mm_preflight import linux as room
+
+    def fails(path):
+        raise error
+
+    monkeypatch.setattr(os, "listdir", fails)
+    assert room.evidence(os.getpid(), DATABASE).holds is holds
+
+
+DATABASE = Database("/x", frozenset({"/x"}), ("x",), frozenset(), "", False, frozenset({1000}))
+
+
+def test_others_are_looked_at_within_bounds():
+    """They do not refuse, so 50 of them say it as well as 5,000."""
+    others = [seen(pid, user="bob", ours=False) for pid in range(100, 160)]
+    scope = scan.Scope(DATABASE, frozenset({"ana"}), time.monotonic() + 60)
+    files = Files(lambda path: b"", lambda path: True)
+    hits, _ = scan._judge(others, scope, lambda each: files)
+    assert len(hits) == 50
+    own = [each._replace(ours=True) for each in others]
+    assert len(scan._judge(own, scope, lambda each: files)[0]) == 60
+    assert not scan._judge(others, scope._replace(deadline=0.0), lambda each: files)[0]
+
+
+def test_other_user_who_holds_the_database_counts_at_any_time():
+    holder = seen(5, user="bob", ours=False, argv=["/bin/x"], python=False, evidence=Evidence(True))
+    scope = scan.Scope(DATABASE, frozenset({"ana"}), 0.0)
+    files = Files(lambda path: b"", lambda path: True)
+    assert [each.pid for each in scan._judge([holder], scope, lambda each: files)[0]] == [5]
