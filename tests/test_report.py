@@ -241,10 +241,10 @@ def assert_shape(report: dict, verbose: bool = False) -> None:
     assert (report["processes"] != []) == (report["verdict"] == "live")
     assert set(report["blind_spots"]) <= set(BLIND_SPOTS)
     for process in report["processes"] + report["other_users"]:
-        assert_types(process, PROCESS | ({"argv": list} if verbose else {}))
+        assert_types(process, PROCESS | ({"argv": list, "registered": str} if verbose else {}))
         assert process["pid"] in process["pids"]
         assert process["role"] in ROLES
-        assert set(process["evidence"]) <= {"command-line", "database-open"}
+        assert set(process["evidence"]) <= {"command-line", "registered", "database-open"}
         assert process["evidence"]
         if process["started_by"]:
             assert_types(process["started_by"], {"pid": int, "name": str})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 from mm_preflight import registry, table, users
@@ -11,7 +12,7 @@ from mm_preflight.naming import one_word
 from mm_preflight.origin import Origin, is_launcher, origin
 from mm_preflight.records import Ancestor, Command, Row, Seen
 from mm_preflight.report import visible
-from mm_preflight.tree import Known, chain, has_parent_to_lose, terminal_of
+from mm_preflight.tree import Known, chain_of, has_parent_to_lose, terminal_of
 
 TIME = "%Y-%m-%dT%H:%M:%S+00:00"
 ARGUMENT_SHOWN = 1 << 16  # characters of an argument, for --verbose
@@ -31,8 +32,8 @@ def rows(seen: list[Seen], deadline: float) -> tuple[list[Row], list[Row]]:
     for each in seen:
         late = time.monotonic() > deadline and not (each.ours or each.evidence.holds)
         if not late and table.is_alive(each):  # the second look
-            hits[each.pid], chains[each.pid] = each, chain(table.process_of(each.thread), known)
-    here = chain(table.process_of(), known) if hits else []
+            hits[each.pid], chains[each.pid] = each, chain_of(each.thread, known)
+    here = chain_of(os.getpid(), known) if hits else []
     _drop_the_caller(hits, here)
     _add_masters(hits, chains, known)
     groups = _groups(hits, chains)
@@ -132,9 +133,9 @@ def _is_worker(above: Seen, each: Seen) -> bool:
 
 
 def _origin(each: Seen, ancestors: list[Ancestor]) -> Origin:
-    process = table.process_of(each.thread)
-    gone = bool(ancestors) or has_parent_to_lose(process)
-    return origin(ancestors, terminal_of(process), gone, each.argv)
+    process = table.ask(lambda: table.process_of(each.thread), None)  # it may just have ended
+    gone = bool(ancestors) or (process is not None and has_parent_to_lose(process))
+    return origin(ancestors, process and terminal_of(process), gone, each.argv)
 
 
 def _best(chief: Seen, members: list[Seen]) -> Command:

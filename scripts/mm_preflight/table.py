@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import sys
-from functools import partial
 
 from mm_preflight import registry
 from mm_preflight.argv import is_python, is_shell, program_of
@@ -263,7 +262,7 @@ def is_alive(seen: Seen) -> bool:
 def stop_command(pid: int, family: set[int]) -> str:
     """The command that stops a process's container or service, "?" or '' (cgroups.py)."""
     below: list[Any] = []
-    children = ask(partial(psutil.Process(pid).children, recursive=True), below)
+    children = ask(lambda: psutil.Process(pid).children(recursive=True), below)
     return system.stop_command(pid, frozenset(family | {each.pid for each in children}))
 
 

@@ -17,12 +17,14 @@ from mm_preflight.supervisors import supervisor_of
 Known = dict[int, tuple[Any, Ancestor | None]]
 
 
-def chain(process: Any, known: Known) -> list[Ancestor]:
+def chain_of(pid: int, known: Known) -> list[Ancestor]:
     """The ancestors of a process, nearest first, as far as they can be had.
 
     `known`: what was found out already, by the PID of the child.
     """
     ancestors: list[Ancestor] = []
+    if (process := table.ask(lambda: table.process_of(pid), None)) is None:
+        return ancestors  # it has just ended
     passed = {process.pid}
     while True:
         if process.pid not in known:
