@@ -10,6 +10,7 @@ from mm_postflight import cli
 from mm_postflight.answer import answer
 from mm_postflight.host import REPAIRED
 from mm_postflight.records import EXIT, Findings, Repair, Vector
+from mm_preflight import clients, supervisors
 from mm_preflight.records import BLIND_SPOTS, EXIT_CODES, Result, Row
 from pages import DOCS, ROOT
 
@@ -64,6 +65,27 @@ def test_reasons_are_those_of_the_program():
         # a number in a message is computed; quotes and line breaks may stand within it
         known = re.escape(reason).replace("8", ".+")
         assert re.search(known, re.sub(r'"\s*\n\s*f?"', "", source)), reason
+
+
+STOP = (DOCS / "guides" / "stop-mm-processes.md").read_text(encoding="utf-8")
+
+
+def test_each_client_has_its_row():
+    """As the report names it; and the versions that were run are those that the tests install."""
+    names = {client.name for client in [*clients.CLIENTS.values(), clients.CLAUDE_DESKTOP]}
+    rows = re.findall(r"^\| ([^|`]+?) \|.*\| (.+?) \|$", STOP.split("## Each client")[1], re.M)
+    told = {name: run for row, run in rows for name in row.split(", ")}
+    assert names <= set(told), names - set(told)
+    pinned = (ROOT / "tests" / "clients.py").read_text(encoding="utf-8")
+    pinned = dict(re.findall(r'^    "(\w+)": \("\S+", "([\d.]+)"\),$', pinned, re.M))
+    assert len(pinned) >= 4
+    for name, version in pinned.items():
+        assert told[clients.CLIENTS[name].name] == version
+
+
+def test_each_supervisor_has_its_command():
+    for supervisor in supervisors.SUPERVISORS.values():
+        assert f"`{supervisor.stop}`" in STOP
 
 
 # --- mm-postflight ----
