@@ -14,12 +14,16 @@ lsof        lsof -t DATABASE (reads open files)
 
 Below the children sleep; those of --pythons are Python programs, whose scripts are read. MiB is the
 preflight's largest resident set. POSIX only; ways that are not installed are left out.
+
+The last row is `mm-preflight --agent-hook`, which runs before each tool call of an agent, against a
+Python that does nothing but read JSON. At most 1.3x is what it may cost.
 """
 
 from __future__ import annotations
 
 import argparse
 import compileall
+import json
 import os
 import shutil
 import signal
@@ -49,13 +53,17 @@ for process in psutil.process_iter():
 """
 
 
+def preflight() -> list[str]:
+    """mm-preflight as a command, compiled as pip leaves it."""
+    compileall.compile_dir(str(PREFLIGHT), quiet=1)
+    installed = Path(sys.executable).with_name("mm-preflight")
+    return [str(installed)] if installed.exists() else [sys.executable, str(PREFLIGHT)]
+
+
 def ways(database: Path) -> dict[str, list[str]]:
     """Each way to ask, by its column, as a command."""
-    compileall.compile_dir(str(PREFLIGHT), quiet=1)  # as pip leaves it
-    installed = Path(sys.executable).with_name("mm-preflight")
-    preflight = [str(installed)] if installed.exists() else [sys.executable, str(PREFLIGHT)]
     commands = {
-        "preflight": preflight,
+        "preflight": preflight(),
         "portable": [sys.executable, "-c", PORTABLE, str(PREFLIGHT.parent)],
         "argv": [sys.executable, "-c", BARE.format("")],
         "argv+files": [sys.executable, "-c", BARE.format("; process.open_files()")],
@@ -65,10 +73,11 @@ def ways(database: Path) -> dict[str, list[str]]:
     return {name: command for name, command in commands.items() if shutil.which(command[0])}
 
 
-def run(command: list[str]) -> tuple[float, float]:
+def run(command: list[str], stdin: str = os.devnull) -> tuple[float, float]:
     """Run a command to its end: wall seconds and largest resident set in MiB."""
     start = time.perf_counter()
     silent = [(os.POSIX_SPAWN_OPEN, stream, os.devnull, os.O_WRONLY, 0) for stream in (1, 2)]
+    silent.append((os.POSIX_SPAWN_OPEN, 0, stdin, os.O_RDONLY, 0))
     pid = os.posix_spawnp(command[0], command, os.environ, file_actions=silent)
     usage = os.wait4(pid, 0)[2]
     kib = usage.ru_maxrss / (1024 if sys.platform == "darwin" else 1)
@@ -99,6 +108,16 @@ def measure(
             sleeper.wait()
 
 
+def measure_hook(folder: str, rounds: int) -> tuple[float, float]:
+    """Medians in seconds of the agent's hook over a harmless tool call, and of a bare Python."""
+    call = Path(folder, "call.json")
+    call.write_text(json.dumps({"tool_name": "Bash", "tool_input": {"command": "ls -la"}}))
+    commands = [*preflight(), "--agent-hook"], [sys.executable, "-c", "import json"]
+    times = [[run(command, str(call))[0] for command in commands] for _ in range(rounds + 1)]
+    hook, bare = (statistics.median(each[1:]) for each in zip(*times, strict=True))
+    return hook, bare
+
+
 def main(argv: list[str] | None = None) -> int:
     """Print one row for each number of children: medians in ms, and the preflight's ratios."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -126,6 +145,11 @@ def main(argv: list[str] | None = None) -> int:
             cells = [f"{found[each] * 1e3:8.0f} ms {mine / found[each]:5.2f}x" for each in others]
             print(f"{name:>8} {mine * 1e3:8.0f} ms", *(f"{cell:>18}" for cell in cells), end="")
             print(f" {found['MiB']:7.1f}", flush=True)
+        hook, bare = measure_hook(folder, 3 * max(9, options.rounds))
+        name = "hook"
+        print(
+            f"{name:>8} {hook * 1e3:8.0f} ms {bare * 1e3:8.0f} ms {hook / bare:5.2f}x  import json"
+        )
     return 0
 
 

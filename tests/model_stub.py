@@ -77,6 +77,7 @@ def responses(step: dict, body: dict) -> list[tuple[str, dict]]:
     if "tool" in step:
         item = {"type": "function_call", "call_id": f"call_{number}", "name": step["tool"]}
         item["arguments"] = json.dumps(step["input"])
+        item |= {"namespace": step["namespace"]} if "namespace" in step else {}  # Codex' MCP tools
     else:
         item = {"type": "message", "role": "assistant"}
         item["content"] = [{"type": "output_text", "text": step["text"], "annotations": []}]

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from mm_preflight import linux_state
 from mm_preflight.advice import Case, stop
 from mm_preflight.cgroups import stop_command_of
 from mm_preflight.loops import batch_file, loops_of
@@ -25,12 +26,12 @@ from mm_preflight.naming import display_name
 from mm_preflight.origin import origin
 from mm_preflight.records import Ancestor, Command, Held
 from real import apart, real
-from support import WINDOWS, chain, free_port, is_wine, not_on_windows, until
+from support import WINDOWS, chain, free_port, is_wine, linux, not_on_windows, until
 
 __all__ = ["real"]  # the fixture
 
 
-def ancestor(line: str, pid: int, terminal: str | None = None, loops: str = "") -> Ancestor:
+def ancestor(line: str, pid: int, terminal: str | None = "", loops: str = "") -> Ancestor:
     """An ancestor by its command line; its name is that of its program."""
     argv = line if isinstance(line, list) else shlex.split(line, posix="\\" not in line)
     program = re.split(r"[/\\]", argv[0])[-1].removeprefix("-")
@@ -56,11 +57,12 @@ def advice(
     command, *lines, terminal=None, windows=False, unit="", gone=True, argv=ARGV, **more
 ) -> str:
     """The advice for process 7 whose ancestors, nearest first, have these command lines."""
+    there = None if windows else terminal or ""
     ancestors = [
-        line if isinstance(line, Ancestor) else ancestor(line, 100 + at, terminal)
+        line if isinstance(line, Ancestor) else ancestor(line, 100 + at, there)
         for at, line in enumerate(lines)
     ]
-    found = origin(ancestors, terminal, gone, argv)
+    found = origin(ancestors, terminal or there, gone, argv, more.pop("leads", True))
     assert found.who is None or found.who.pid == found.family[0]
     kill = TASKKILL if windows else "kill 7"
     elevated = "an administrator's terminal" if windows else "sudo"
@@ -215,6 +217,15 @@ WORDS = {
         {},
         "end inspector (pid 100), then kill 7",
     ),
+    "name-of-node-s-thread": (
+        (
+            SERVER,
+            ancestor("/n/@github/copilot-linux-x64/copilot", 100, TTY)._replace(name="MainThread"),
+            "bash",
+        ),
+        {"terminal": TTY},
+        "kill 7   (if it comes back, end copilot (pid 100) first)",
+    ),
     "make": (
         (SERVER, "make serve", "bash", INIT),
         {"terminal": TTY},
@@ -290,6 +301,27 @@ WORDS = {
         {},
         "let it finish, or kill 7",
     ),
+    "first-of-a-terminal-that-is-no-shell": (
+        (WEB, ancestor("python keep.py", 100, TTY), "tmux", INIT),
+        {"terminal": TTY, "argv": ["python", "/v/bin/mm-web-of-another-name"], "owner": "ben"},
+        "kill 7, or press Ctrl-C in pts/3   (if it comes back, end keep.py (pid 100) first) "
+        "(it belongs to ben: ask them, or use sudo)",
+    ),
+    "codex-that-listens-elsewhere": (
+        (SERVER, "codex app-server --listen ws://127.0.0.1:1", INIT),
+        {},
+        "kill 100 7   (the first is Codex CLI (pid 100), which runs without a window)",
+    ),
+    "client-in-its-own-window-on-windows": (
+        (SERVER, r"C:\x\claude.exe", r"C:\x\WindowsTerminal.exe"),
+        {"windows": True},
+        f"quit Claude Code (pid 100), or {TASKKILL}: then its session goes on without memtomem",
+    ),
+    "orphan-below-an-init-that-did-not-start-it": (
+        (SERVER, Ancestor(1, "init", ["/init"])),
+        {"leads": False},
+        f"kill 7   ({GONE})",
+    ),
     "init-of-a-container": (
         (SERVER, Ancestor(1, "init", ["init"])),
         {},
@@ -308,7 +340,7 @@ WORDS = {
         "kill 7, or press Ctrl-C in pts/3",
     ),
     "shell-that-nobody-knows": (
-        (SERVER, ancestor("/opt/newshell", 100, TTY)._replace(leads=True), "xterm", INIT),
+        (SERVER, ancestor("/opt/newshell", 100, TTY)._replace(jobs=True), "xterm", INIT),
         {"terminal": TTY},
         "kill 7, or press Ctrl-C in pts/3",
     ),
@@ -664,6 +696,77 @@ def test_stop_command_of_a_control_group(name):
     assert stop_command_of(groups) == expected
 
 
+SECRET = "sk-live-0123456789"
+# What another program may have as its name and its argv; {s} is a secret.
+NAMES = {
+    "title": ("npm start -- -k {s}", ["npm start -- -k {s}"]),
+    "title-with-a-path": ("node /srv/app.js", ["node /srv/app.js --key={s}/x"]),
+    "title-of-a-worker": ("celery", ["[celeryd: w1] -k {s}"]),
+    "assignment": ("KEY={s}", ["KEY={s}", "x"]),
+    "option-of-node": ("node", ["node", "--title", "{s}", "/srv/app.js"]),
+    "code-of-node": ("node", ["node", "-e", "key='{s}'"]),
+    "code-of-python": ("python3", ["python3", "-c", "key='{s}'"]),
+    "option-of-python": ("python3", ["python3", "-X", "{s}", "-W", "{s}"]),
+    "script-with-a-query": ("python3", ["python3", "/srv/app.py?key={s}"]),
+    "argument": ("busybox", ["busybox", "sh -c {s}"]),
+    "command-of-a-shell": ("bash", ["bash", "-c", "KEY={s} mm serve"]),
+    "supervisor": ("runsv", ["runsv", "/etc/{s} x"]),
+    "supervisor-by-title": ("pm2 v5 {s}", ["PM2 v5: {s}"]),
+}
+
+
+@pytest.mark.parametrize("command", [SERVER, WEB, INDEX, LIBRARY], ids=lambda each: each.role)
+@pytest.mark.parametrize("name", NAMES)
+def test_no_argument_of_another_s_is_shown(name, command):
+    """A name is one word at most: what stands behind it may be a secret."""
+    title, argv = NAMES[name]
+    title, argv = title.format(s=SECRET), [arg.format(s=SECRET) for arg in argv]
+    for pid in (100, 1):
+        for above in ([INIT], [ancestor("bash", 101)], []):
+            each = Ancestor(pid, title, argv)
+            found = origin([each, *above], None, True, ARGV)
+            assert SECRET not in f"{found.name} {found.manager}"
+            assert SECRET not in advice(command, each, *above)
+
+
+MOUNTS = r"""22 1 0:21 / / rw shared:1 - ext4 /dev/sda1 rw
+30 22 0:26 / /mnt/a\040b rw,nosuid - fuse.sshfs me@host:/ rw,user_id=0
+31 22 0:27 / /mnt/nfs rw - nfs4 server:/x rw
+32 22 0:28 / /tmp rw - tmpfs none rw
+"""
+
+
+@linux
+def test_mounts_that_may_be_silent():
+    assert linux_state.remote_mounts(MOUNTS) == ["/mnt/a b", "/mnt/nfs"]
+
+
+@linux
+@pytest.mark.parametrize(
+    "group, command",
+    [
+        ("/a", "echo 0 | sudo tee {tree}/a/cgroup.freeze"),
+        ("/a/b", "echo 0 | sudo tee {tree}/a/cgroup.freeze"),
+        ("/system.slice/mm.service", "sudo systemctl thaw mm.service"),
+        ("/user.slice/user@5.service/mm.service", "systemctl --user thaw mm.service"),
+        ("/$(reboot)", ""),
+        ("/a;b/--x.service", ""),
+        ("/", ""),
+    ],
+)
+def test_thaw_of_a_control_group(tmp_path, monkeypatch, group, command):
+    """The nearest that was itself frozen, and nothing to paste if its name is not plain."""
+    tree = Path("/").joinpath(tmp_path)
+    for folder in {group, "/a"}:
+        asked = tree.joinpath(folder.strip("/"), "cgroup.freeze")
+        asked.parent.mkdir(parents=True, exist_ok=True)
+        asked.write_text("1" if folder in ("/a", group) and group != "/a/b" else "0")
+    (tree / "a" / "cgroup.freeze").write_text("1")
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    found = linux_state.thaw(str(tree), group, "cgroup.freeze", "1", "cgroup.freeze", "0")
+    assert found == command.format(tree=tree)
+
+
 def test_a_chain_of_a_thousand_ancestors():
     chain = [ancestor("python deeper.py", 100 + at) for at in range(1000)]
     assert advice(SERVER, *chain, "cursor", INIT).startswith("quit Cursor")
@@ -952,14 +1055,16 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("method", ["spawn"] if WINDOWS else ["fork", "spawn"])
+@pytest.mark.parametrize("method", ["spawn"] if WINDOWS else ["fork", "spawn", "forkserver"])
 def test_pool_of_workers(advised, start, home, marked, method, database):
     """Without its parent, a worker of multiprocessing lives on with the database open."""
     (home / "pool.py").write_text(POOL)
     line = chain(start(sys.executable, home / "pool.py", method, database))
-    row = until(lambda: len((row := advised())["pids"]) == len(line) + 2 and row, "both workers")
+    count = len(line) + 2 + (method == "forkserver")  # its server stands between
+    row = until(lambda: len((row := advised())["pids"]) == count and row, "both workers")
+    assert row["pids"][: len(line)] == line  # the pool itself comes before what it would replace
     if not WINDOWS:  # there, taskkill ends what is below as well
-        assert row["stop"].split()[1:4] == [str(pid) for pid in row["pids"]]
+        assert row["stop"].split()[1 : 1 + count] == [str(pid) for pid in row["pids"]]
     follow(row["stop"])
     assert advised.gone()
 

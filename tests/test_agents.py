@@ -1,6 +1,7 @@
-"""`--agent-hook`: calls as the documentation of each client shows them, and hostile ones.
+"""`--agent-hook`: calls as each client sends them, and hostile ones.
 
-No client was run: that needs an account with each.
+Claude Code's and Codex' are as the real clients sent them, Cursor's as its documentation shows.
+test_agents_shell.py has shell commands, test_agents_real.py the real clients.
 """
 
 import json
@@ -10,6 +11,7 @@ import time
 
 import pytest
 from mm_preflight import agents
+from mm_preflight.cli import hook
 from mm_preflight.records import Unknown
 from real import apart, real
 from support import SCRIPT, not_on_windows
@@ -78,14 +80,28 @@ DENIED = {
     "cursor-named": cursor_mcp("MCP:memtomem:mem_reset", {}),
     "cursor-tool": claude("Shell", command=RESET) | {"hook_event_name": "preToolUse"},
     "opencode-name": claude("memtomem_mem_do", action="embedding_reset", params=MODE),
+    # tools that nobody knows: every text, at any depth
+    "terminal": claude("mcp__desktop__interact_with_process", pid=4711, input=RESET + " -y"),
+    "python-code": claude("mcp__python__run", python_code=f"import os; os.system('{RESET}')"),
+    "keys": claude("mcp__tmux__send", pane="1", keys=[*RESET.split(), "Enter"]),
+    "deep": claude("mcp__x__y", steps=[{"do": [{"what": {"run": RESET}}]}]),
+    "in-a-key": claude("mcp__x__y", env={RESET: ""}),
+    "split-over-keys": claude("mcp__x__y", program="mm", sub="embedding-reset", m="apply-current"),
+    "mem-but-not-memtomem": claude("mcp__shell__mem_run", cmd=RESET),
+    "not-a-shell": claude("mcp__ssh__bash", host="x", text=f"grep '{RESET}' ."),
+    "repl": claude("REPL", code=f"child_process.execSync('{RESET}')"),
+    "monitor": claude("Monitor", command=f"while :; do {RESET}; done", description="x"),
+    "http-tool": claude(
+        "mcp__http__request", method="POST", url="http://127.0.0.1:8080/api/embedding-reset"
+    ),
     # whatever is not plainly harmless
-    "no-mode": claude("mcp__memtomem__mem_embedding_reset"),
     "odd-mode": claude("mcp__memtomem__mem_embedding_reset", mode="apply"),
     "list-mode": claude("mcp__memtomem__mem_embedding_reset", mode=["status"]),
     "params-as-text": claude(
         "mcp__memtomem__mem_do", action="embedding_reset", params=json.dumps(MODE)
     ),
-    "no-params": claude("mcp__memtomem__mem_do", action="embedding_reset", params=None),
+    "mode-beside": claude("mcp__memtomem__mem_do", action="embedding_reset", **MODE),
+    "null-mode": claude("mcp__memtomem__mem_embedding_reset", mode=None),
     "spelled": claude("mcp__memtomem__mem_do", action=" Embedding-Reset ", params=MODE),
 }
 
@@ -101,7 +117,7 @@ def test_denied(name):
         told = said["permissionDecisionReason"]
     else:
         assert answer["permission"] == "deny"
-        assert answer["user_message"] == agents.PERSON
+        assert answer["user_message"].endswith(agents.PERSON)
         told = answer["agent_message"]
     assert "Do not kill the server" in told and "mm-preflight --wait 60" in told
 
@@ -158,7 +174,20 @@ ALLOWED = {
     "task": claude("Task", prompt=NOTE, subagent_type="general"),
     "patch": codex("apply_patch", command=f"*** Begin Patch\n+{NOTE}\n*** End Patch"),
     "editor": claude("str_replace_based_edit_tool", command="create", path="/x", file_text=NOTE),
+    "mcp-default": claude("mcp__memtomem__mem_embedding_reset"),
+    "do-default": claude("mcp__memtomem__mem_do", action="embedding_reset", params=None),
+    "do-add": claude("mcp__memtomem__mem_do", action="add", params={"content": NOTE}),
+    "opencode-write": claude("write", filePath="/x.md", content=NOTE),
+    "opencode-add": claude("memtomem_mem_add", content=NOTE),
+    "branch": claude("Bash", command="git checkout -b docs/embedding-reset"),
+    "page": claude("Bash", command="curl https://example.org/guides/embedding-reset/"),
+    "file": claude("Bash", command="curl https://example.org/raw/docs/embedding-reset.md"),
+    "other-api": claude("Bash", command="mm embedding-reset; curl localhost/api/embedding-status"),
+    "monitored": claude("Monitor", command="tail -f mm.log", description=NOTE),
+    "elsewhere": claude("mcp__calendar__create", title="Talk about embedding-reset"),
     "no-input": claude("ExitPlanMode") | {"tool_input": None},
+    "all-tools": claude("mcp__memtomem__mem_edit", content=NOTE),
+    "another-name": claude("mcp__notes__mem_add", content=NOTE),
     "other-server": claude("mcp__calendar__system_reset", confirm=True),
     "described": claude("Bash", command="git log", description=NOTE),
 }
@@ -167,6 +196,35 @@ ALLOWED = {
 @pytest.mark.parametrize("name", ALLOWED)
 def test_not_denied(name):
     assert agents.answer(json.dumps(ALLOWED[name]).encode()) == ""
+
+
+@pytest.mark.parametrize(
+    "name, sentence",
+    [
+        ("claude-bash", agents.RUNS),
+        ("terminal", agents.RUNS),
+        ("claude-mcp", agents.MODE),
+        ("odd-mode", agents.MODE),
+        ("claude-do", agents.MODE),
+        ("claude-mem-reset", agents.WIPES),
+        ("claude-do-reset", agents.WIPES),
+        ("cursor-shell", agents.RUNS),
+        ("cursor-named", agents.WIPES),
+    ],
+)
+def test_what_is_said_is_true_of_the_call(name, sentence):
+    said = json.loads(agents.answer(json.dumps(DENIED[name]).encode()))
+    if "permission" in said:
+        assert said["user_message"] == sentence + agents.PERSON
+        assert said["agent_message"] == sentence + agents.AGENT
+    else:
+        assert said["hookSpecificOutput"]["permissionDecisionReason"] == sentence + agents.AGENT
+
+
+def test_nobody_is_asked():
+    """Some clients run the call on "ask", and nobody saw the question."""
+    for name in DENIED:
+        assert '"ask"' not in agents.answer(json.dumps(DENIED[name]).encode())
 
 
 @pytest.mark.parametrize(
@@ -243,6 +301,14 @@ def test_as_a_program():
     assert json.loads(done.stdout)["hookSpecificOutput"]["permissionDecision"] == "deny"
     done = run(ALLOWED["write"])
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_plug_in_of_opencode_is_printed():
+    done = subprocess.run(
+        [sys.executable, SCRIPT, "--hook", "opencode"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, hook("opencode"), "")
+    assert '"tool.execute.before"' in done.stdout
 
 
 def test_a_byte_order_mark_is_no_trouble():

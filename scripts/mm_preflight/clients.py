@@ -88,5 +88,6 @@ def own_command(client: Client, family: list[Ancestor]) -> str:
 
 
 def _is_codex_daemon(each: Ancestor) -> bool:
-    """Not one that an editor started, which speaks to it through pipes and listens nowhere."""
-    return not each.terminal and {"app-server", "--listen"} <= set(each.argv)
+    """Not one that an editor started, which listens nowhere, or a person, at another place."""
+    listens = each.argv[each.argv.index("--listen") + 1 :] if "--listen" in each.argv else []
+    return not each.terminal and "app-server" in each.argv and listens[:1] == ["unix://"]

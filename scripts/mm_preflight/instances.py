@@ -12,7 +12,7 @@ from mm_preflight.naming import one_word
 from mm_preflight.origin import Origin, is_launcher, origin
 from mm_preflight.records import Ancestor, Command, Row, Seen
 from mm_preflight.report import visible
-from mm_preflight.tree import Known, chain_of, has_parent_to_lose, terminal_of
+from mm_preflight.tree import Known, chain_of, has_parent_to_lose, leads_session, terminal_of
 
 TIME = "%Y-%m-%dT%H:%M:%S+00:00"
 ARGUMENT_SHOWN = 1 << 16  # characters of an argument, for --verbose
@@ -135,7 +135,8 @@ def _is_worker(above: Seen, each: Seen) -> bool:
 def _origin(each: Seen, ancestors: list[Ancestor]) -> Origin:
     process = table.ask(lambda: table.process_of(each.thread), None)  # it may just have ended
     gone = bool(ancestors) or (process is not None and has_parent_to_lose(process))
-    return origin(ancestors, process and terminal_of(process), gone, each.argv)
+    terminal = process and terminal_of(process)
+    return origin(ancestors, terminal, gone, each.argv, leads_session(each.pid))
 
 
 def _best(chief: Seen, members: list[Seen]) -> Command:

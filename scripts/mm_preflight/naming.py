@@ -22,6 +22,7 @@ WITH_VALUE = frozenset(
     "--require --import --loader --experimental-loader --conditions --env-file --title".split()
 )
 MANY_IN_ONE = frozenset({"busybox", "toybox"})  # what they do is their first argument
+OF_A_THREAD = frozenset({"mainthread", "node-mainthread"})  # what newer Node.js calls itself
 PLAIN = re.compile(r"[\w.@+-]{1,40}")
 
 
@@ -82,7 +83,8 @@ def display_name(each: Ancestor) -> str:
     name = each.name.lower()
     scripted = INTERPRETER.match(name) or name.startswith("python") or name in MANY_IN_ONE
     # A program may have given itself a name; then the script still tells that of its file.
-    return one_word(script_of(each) if scripted or script_path(each) else each.name)
+    told = scripted or script_path(each) or name in OF_A_THREAD
+    return one_word(script_of(each) if told else each.name)
 
 
 def shell_argv(name: str, argv: list[str]) -> list[str]:

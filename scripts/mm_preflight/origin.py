@@ -61,10 +61,12 @@ def origin(
     terminal: str | None,
     parent_gone: bool,
     argv: list[str] | None = None,
+    leads: bool = True,
 ) -> Origin:
     """Who answers for a process with these ancestors, nearest first, on this terminal.
 
-    `parent_gone`: where there is no ancestor, it is because that ended. `argv`: the process's own.
+    `parent_gone`: where there is no ancestor, it is because that ended. `argv`: the process's own;
+    `leads`: it is the first of its session, as all are that init starts from its table.
     """
     steps, terminal = climb(ancestors, terminal, argv or [])
     named = [step for step in steps if step.kind in NAMED]
@@ -73,7 +75,7 @@ def origin(
     answer = Origin(
         terminal=terminal,
         launchers=tuple(each.ancestor.pid for each in reversed(below) if each.kind == "launcher"),
-        manager=manager_of(above) if above else "",
+        manager=manager_of(above) if above and (leads or above.name != "init") else "",
     )
     found = choose(named)
     if found is None:
@@ -125,8 +127,8 @@ def classify(each: Ancestor, above: list[Ancestor], terminal: str | None, argv: 
         return "loop"
     if is_nobody(each) or (terminal and each.terminal != terminal):
         return "nobody"
-    # The first of a terminal is what a person sits at, whatever it is written in.
-    return "prompt" if each.prompt or (each.leads and each.terminal) else "program"
+    # What gives a terminal's jobs their turns is a shell, whatever it is written in.
+    return "prompt" if each.prompt or (each.jobs and each.terminal) else "program"
 
 
 def choose(named: list[Step]) -> Step | None:
@@ -185,7 +187,7 @@ def _as_client(answer: Origin, line: list[Ancestor]) -> Origin:
     client = client_of(who)
     assert client
     apart = not above or is_nobody(above[0]) or client_of(above[0]) is client
-    windowless = client.typed and not who.terminal and apart
+    windowless = client.typed and who.terminal == "" and apart
     command = own_command(client, kin)
     return answer._replace(
         kind="background" if windowless or command else "client",

@@ -127,11 +127,11 @@ class Ancestor(NamedTuple):
     pid: int
     name: str
     argv: list[str]
-    terminal: str | None = None
+    terminal: str | None = None  # "": it has none; None: that is not told here
     prompt: bool = False  # it is a shell that a person types into
     loops: str = ""  # of a shell, what its command or script repeats: that may start it again
     folder: str = ""  # its working directory; of a supervisor alone
-    leads: bool = False  # it is the first process of its session
+    jobs: bool = False  # it is the first process of a session, and what it starts are its jobs
 
 
 class Held(NamedTuple):

@@ -29,7 +29,8 @@ def chain_of(pid: int, known: Known) -> list[Ancestor]:
     while True:
         if process.pid not in known:
             parent = table.ask(process.parent, None)
-            known[process.pid] = (parent, table.ask(partial(ancestor, parent), None))
+            above = table.ask(partial(ancestor, parent, process.pid), None)
+            known[process.pid] = (parent, above)
         process, above = known[process.pid]
         if above is None or above.pid in passed:
             return ancestors
@@ -37,8 +38,11 @@ def chain_of(pid: int, known: Known) -> list[Ancestor]:
         ancestors.append(above)
 
 
-def ancestor(process: Any) -> Ancestor | None:
-    """One ancestor, with what tells whether it started, or would start again, what is below."""
+def ancestor(process: Any, child: int) -> Ancestor | None:
+    """One ancestor, with what tells whether it started, or would start again, what is below.
+
+    `child`: the PID of its child that is on the way.
+    """
     if process is None:
         return None
     argv: list[str] = table.ask(process.cmdline, [])
@@ -50,7 +54,7 @@ def ancestor(process: Any) -> Ancestor | None:
         terminal=terminal_of(process),
         prompt=False,
         loops="",
-        leads=leads_session(process.pid),
+        jobs=leads_session(process.pid) and group_of(child) != group_of(process.pid),
     )
     if supervisor_of(found):
         return found._replace(folder=table.ask(process.cwd, ""))
@@ -75,13 +79,20 @@ def text_of(process: Any, argv: list[str]) -> str:
 
 
 def terminal_of(process: Any) -> str | None:
-    """The terminal of a process; None on Windows, and for a process without one."""
-    return table.ask(getattr(process, "terminal", str), None) or None
+    """The terminal of a process; "" if it has none, None where that is not told: on Windows."""
+    if not hasattr(process, "terminal"):
+        return None
+    return table.ask(process.terminal, None) or ""
 
 
 def leads_session(pid: int) -> bool:
-    """Whether it is the first process of a session: of a terminal's, what a person sits at."""
-    return bool(table.ask(lambda: getattr(os, "getsid", lambda _: -1)(pid) == pid, False))
+    """Whether it is the first process of a session."""
+    return table.ask(lambda: getattr(os, "getsid", lambda _: -1)(pid), -1) == pid
+
+
+def group_of(pid: int) -> int:
+    """The process group of a process: a shell makes one for each of its jobs."""
+    return int(table.ask(lambda: getattr(os, "getpgid", lambda _: 0)(pid), 0))
 
 
 def has_parent_to_lose(process: Any) -> bool:

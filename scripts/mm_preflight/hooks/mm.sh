@@ -1,11 +1,71 @@
 # For bash and zsh: mm asks mm-preflight before it drops vectors. Anything else goes straight on.
+# What mm was stays what it was: a function of your own is called as it is, between two checks, and
+# in an alias that leads to mm by a path or a runner, the check is put before that program.
 # shellcheck shell=bash
-unalias mm memtomem 2>/dev/null || :
-function mm {
-  case "$*" in *embedding-reset*apply-current*) ;; *) command mm "$@"; return ;; esac
-  if command -v mm-preflight >/dev/null; then command mm-preflight -- mm "$@"; else echo "mm-preflight: refused, mm-preflight is not on PATH; install it again" >&2; return 2; fi
+
+__mm_preflight_ask() {
+  if command -v mm-preflight >/dev/null; then command mm-preflight "$@"; else
+    echo "mm-preflight: refused, mm-preflight is not on PATH; install it again" >&2
+    return 2
+  fi
 }
-function memtomem {
-  case "$*" in *embedding-reset*apply-current*) ;; *) command memtomem "$@"; return ;; esac
-  if command -v mm-preflight >/dev/null; then command mm-preflight -- memtomem "$@"; else echo "mm-preflight: refused, mm-preflight is not on PATH; install it again" >&2; return 2; fi
+__mm_preflight() { # PROGRAM ARG ...
+  case "$*" in
+    *embedding-reset*apply-current*) __mm_preflight_ask -- "$@" ;;
+    *) command "$@" ;;
+  esac
 }
+__mm_preflight_around() { # FUNCTION ARG ...
+  case "$*" in
+    *embedding-reset*apply-current*) __mm_preflight_ask >&2 && "$@" && __mm_preflight_ask >&2 ;;
+    *) "$@" ;;
+  esac
+}
+
+__mm_preflight_say() { # WHAT
+  case $- in *i*) echo "mm-preflight: your $1 may go past the check; run mm-preflight before you reset" >&2 ;; esac
+}
+__mm_preflight_function() { # NAME; $2: its text
+  set -- "$1" "$(\declare -f "$1")"
+  case $2 in
+    *__mm_preflight*) return ;; # loaded before
+    '') eval "function $1 { __mm_preflight $1 \"\$@\"; }" && return ;;
+    *\$0* | *\$\{0* | *FUNCNAME* | *funcstack*) # it does not work by another name
+      __mm_preflight_say "function $1"
+      return ;;
+  esac
+  if [ -n "${ZSH_VERSION-}" ]; then functions -c "$1" "__mm_preflight_own_$1"
+  elif shopt -q expand_aliases; then # its text has no aliases any more, and gets none
+    shopt -u expand_aliases
+    eval "__mm_preflight_own_$2"
+    shopt -s expand_aliases
+  else eval "__mm_preflight_own_$2"; fi
+  eval "function $1 { __mm_preflight_around __mm_preflight_own_$1 \"\$@\"; }"
+  case "$(\declare -pF "$1" 2>/dev/null)" in *" -fx "*) # other shells are given it, too
+    export -f __mm_preflight_ask __mm_preflight_around "__mm_preflight_own_$1" ;;
+  esac
+}
+__mm_preflight_alias() { # NAME; $2: the alias, $3: the same from the word on that is a program
+  eval "set -- $1 $(\alias "$1" 2>/dev/null | \sed '1s/^[^=]*=//')"
+  set -- "$1" "${2-}" "$(\printf '%s\n' "${2-}" | \sed -E "s/^((noglob|nocorrect|time|[A-Za-z_0-9]+=([^'\"[:blank:]]|'[^']*'|\"[^\"]*\")*)[[:blank:]]+)*//")"
+  case "$3 " in
+    mm\ * | memtomem\ * | __mm_preflight\ *) return ;; # it is, or leads to, a function above
+    *[\ /]mm[\ \'\"]* | *[\ /]memtomem[\ \'\"]*) ;;
+    *) return ;; # another program
+  esac
+  case "$3/${3%% *}" in
+    *[\;\&\|\<\>\(\)\`\#]* | *$'\n'* | *[\'\"\\*?[\{]*) ;;
+    *) case "$(eval "command -v ${3%% *}")" in /*)
+      # shellcheck disable=SC2139
+      \alias "$1=${2%"$3"}__mm_preflight $3"
+      return ;;
+    esac ;;
+  esac
+  __mm_preflight_say "alias $1"
+}
+
+__mm_preflight_function mm
+__mm_preflight_function memtomem
+__mm_preflight_alias mm
+__mm_preflight_alias memtomem
+unset -f __mm_preflight_function __mm_preflight_alias __mm_preflight_say
