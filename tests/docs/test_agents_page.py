@@ -9,6 +9,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import agent_settings
 import pytest
 from mm_preflight import agents
 from pages import DOCS, ROOT, fences
@@ -84,6 +85,13 @@ def test_matchers(group, tool, taken):
 def test_both_servers_of_claude_code_are_denied(server, tool):
     call = {"tool_name": f"mcp__{server}__{tool}", "tool_input": {"mode": "apply_current"}}
     assert agents.answer(json.dumps(call).encode())
+
+
+def test_the_settings_are_those_that_the_real_clients_were_run_with():
+    assert CLAUDE == agent_settings.CLAUDE
+    assert tomllib.loads(agent_settings.CODEX) == CODEX
+    [command] = [body for language, body in FENCES if "--hook opencode" in body]
+    assert command.split(" > ~/")[1].strip() == agent_settings.OPENCODE
 
 
 def test_time_is_enough():
