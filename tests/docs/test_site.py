@@ -237,9 +237,37 @@ def test_what_is_found_is_what_the_data_say(name):
     assert row.endswith(f"| {mixed} of 30 | {repaired} of 30 |")
 
 
+PAPERS = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "docs-upstream/README.md"]
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_links_of_the_repository_lead_to_files(paper):
+    """And to headings of pages, by the names that the site gives them."""
+    place = ROOT / paper
+    for link in re.findall(r"\]\(([^)\s]+)\)", place.read_text(encoding="utf-8")):
+        path, _, anchor = link.partition("#")
+        target = place.parent / path if path else place
+        if ":" in path:
+            continue
+        assert target.exists(), link
+        heads = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.M) if anchor else []
+        names = {re.sub(r"[^\w -]", "", head).lower().strip().replace(" ", "-") for head in heads}
+        assert not anchor or anchor.lstrip("-") in {name.lstrip("-") for name in names}, link
+
+
+def test_contributing_names_every_room():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    table = text.split("| Concern | Rooms |")[1].split("\n\n")[0]
+    rooms = {path.stem for path in (ROOT / "scripts" / "mm_preflight").glob("[!_]*.py")}
+    assert {*re.findall(r"`(\w+)`", table)} == rooms
+
+
+TOP = [ROOT / name for name in (*PAPERS[:4], "mkdocs.yml", "includes")]
+
+
 def test_spelling():
     run = subprocess.run(
-        [sys.executable, "-m", "codespell_lib", DOCS, ROOT / "mkdocs.yml"],
+        [sys.executable, "-m", "codespell_lib", DOCS, ROOT / "docs-upstream", *TOP],
         capture_output=True,
         text=True,
     )
