@@ -115,6 +115,8 @@ def shell():
 
 
 def web(behaviour, port):
+    if behaviour == "taken":
+        sys.exit("Error: memtomem Web UI is already running (pid file: /tmp/x/web.pid)")
     def watch():
         while behaviour == "reloads":
             time.sleep(0.1)
@@ -183,8 +185,6 @@ def main(behaviour):
             shell()
         case ["search", words, "--top-k", top, "--format", "json"]:
             print(json.dumps([{"content": content} for _, content in search(words, int(top))]))
-        case ["web", *_] if behaviour == "taken":
-            sys.exit("Error: memtomem Web UI is already running (pid file: /tmp/x/web.pid)")
         case ["web", "--host", "127.0.0.1", "--port", port]:
             web(behaviour, int(port))
         case other:
