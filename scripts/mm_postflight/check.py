@@ -78,7 +78,8 @@ class Check:
         doubted = [each for each in asked if self.is_doubted(each[0])]
         self.doubt(doubted)
         for row, _ in asked:
-            self.keep(row)
+            if row.vector.rowid not in found.scores:
+                self.keep(row)
 
     def keep(self, row: Row) -> None:
         """What was found of this one holds: nothing is asked about it any more."""
