@@ -87,6 +87,65 @@ def test_secrets_of_a_client_and_of_a_database(start, shell_as, home, preflight)
         assert SECRET not in report.stdout + report.stderr
 
 
+TITLED = """if True:
+    import ctypes, os, sys, time
+    file = open(sys.argv[1])
+    stat = open("/proc/self/stat").read().rpartition(")")[2].split()
+    begin, end = map(int, stat[45:47])
+    title = sys.argv[2].encode()
+    ctypes.CDLL(None).prctl(15, title[:15])
+    print("ready", os.getpid(), flush=True)
+    ctypes.memmove(begin, title.ljust(end - begin, b"\\0"), end - begin)
+    if sys.argv[4:]:
+        import subprocess
+        subprocess.run(sys.argv[4:], stdin=subprocess.DEVNULL)
+    time.sleep(99)
+"""
+TITLES = {
+    "one-string": "notes-and-agents --api-key {s}",
+    "colon": "celery-worker-1: {s}",
+    "npm": "npm start -- -k {s}",
+}
+
+
+@linux
+@pytest.mark.parametrize("name", TITLES)
+def test_secrets_in_a_title(start, stand_in, home, database, preflight, name):
+    """psutil lengthens a name of 15 characters by all of argv[0], which may be a whole title."""
+    title = TITLES[name].format(s=SECRET)
+    pid = start(stand_in.python, "-c", TITLED, database, title, "x" * 200)
+    until(lambda: title in " ".join(psutil.Process(pid).cmdline()), "its title")
+    for options in ([], ["--json"]):
+        report = preflight(*options)
+        assert str(pid) in report.stdout + report.stderr
+        assert SECRET not in report.stdout + report.stderr
+
+
+@linux
+def test_secrets_in_the_title_of_who_started_it(start, stand_in, home, database, preflight):
+    title = TITLES["npm"].format(s=SECRET)
+    words = [stand_in.python, "-c", LIBRARY]
+    above = start(stand_in.python, "-c", TITLED, database, title, "x" * 200, *words)
+    until(lambda: psutil.Process(above).children(), "what it starts")
+    for options in ([], ["--json"]):
+        report = preflight(*options)
+        assert str(psutil.Process(above).children()[0].pid) in report.stdout + report.stderr
+        assert SECRET not in report.stdout + report.stderr
+
+
+def test_secrets_in_folders_and_the_environment(start, stand_in, home, preflight):
+    """Of a script only its own name is shown, and nothing of its folder or its environment."""
+    folder = home / SECRET
+    folder.mkdir()
+    (folder / "app.py").write_text(LIBRARY)
+    env = {"API_KEY": SECRET, "MEMTOMEM_EMBEDDING__API_KEY": SECRET}
+    pid = start(stand_in.python, folder / "app.py", cwd=folder, env=env)
+    for options in ([], ["--json"]):
+        report = preflight(*options)
+        assert str(pid) in report.stdout + report.stderr
+        assert SECRET not in report.stdout + report.stderr
+
+
 # ---- text ---------------------------------------------------------------------------------------
 
 
