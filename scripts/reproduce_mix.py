@@ -17,28 +17,30 @@ memtomem is real: `mm index`, `mm web`, `mm embedding-reset`, `mm shell` and `mm
   second-half  write the second half while that `mm web` still runs; after `refused`, a new one
   repaired     stop `mm web`, `mm index --force`
 
+A note is found if it is among the first three results for its first six words, by meaning alone.
+`--search default` is memtomem's own way, by words and by meaning at once; `--synonyms` asks with
+words of the same meaning that stand in no note.
+
 Exit status: 0 this memtomem needs the constraint, 3 it no longer does, 2 it could not be told (the
 message says why and what to do), 130 Ctrl-C.
 `--json` prints one object; under one schema_version fields may be added, none renamed or dropped:
   schema_version, memtomem, python, platform   versions (null: no memtomem), operating system
   notes, seed, dimension, seconds              of both halves; of their words; of a vector; in all
+  search, questions                            meaning or default; words or synonyms
   verdict, reason   needed (exit 0), not-needed (3) or unknown (2); a sentence, then what to do
   isolated          false: memtomem's lock of `mm web` could not be kept apart from your own
   without_preflight, with_preflight            the steps: step, label (the same in words), and
     alpha, beta, missing        chunks with a vector of alpha's, of beta's, with none
     database_model              whose vectors they are, says the database
-    found_first, found_second   notes of each half found by meaning, among the top 3, without BM25
+    found_first, found_second   notes of each half that are found
   preflight: refused, named_mm_web, exit_after_stop (1 for other mm processes of yours: no matter)
 """
 
 import argparse
 import contextlib
-import hashlib
-import http.server
 import json
 import os
 import platform
-import random
 import re
 import shlex
 import shutil
@@ -51,14 +53,15 @@ import sys
 import tempfile
 import threading
 import time
-from array import array
 from collections.abc import Iterator
 from http.client import HTTPConnection, HTTPException
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-OLD, NEW, DIMENSION = "alpha", "beta", 256
+from toy_embedder import DIMENSION, NEW, OLD, Made, embed, embedding_server, make_notes, synonym
+
+__all__ = ["embed", "embedding_server", "make_notes"]  # for the tests
 TOP = 3  # a note counts as found if it is among the first TOP results
 EXIT = {"needed": 0, "unknown": 2, "not-needed": 3}
 RESET = ("embedding-reset", "--mode", "apply-current")
@@ -66,7 +69,7 @@ BESIDE = "mm_preflight"  # the preflight in a checkout lies beside this script
 KNOWN = "memtomem 0.1.34 to 0.6.12"  # whose database, shell and web UI this script was run on
 NEEDED = "\nStop every mm process before a reset:\n"
 NOT_NEEDED = "\nThis memtomem no longer needs the constraint:\n"
-HEAD = f"""  vectors by model  database found by meaning
+HEAD = f"""  vectors by model  database  notes found
 {"":35}{OLD:>6}{NEW:>6}{"none":>6}  {"says":<8}{"first":>8}{"second":>9}
 {"-" * 80}"""
 
@@ -79,60 +82,12 @@ KEPT = re.compile(
     r"PATH|LANG|LC_\w+|TZ|PYTHONPATH|PYTHONUSERBASE|PYENV_\w+|(DY)?LD_\w*LIBRARY_PATH"
     r"|SYSTEMROOT|SYSTEMDRIVE|WINDIR|COMSPEC|PATHEXT"
 )
-Made = dict[bytes, str]  # vectors, each with the model that made it
+World = tuple[str, Made, str, str]  # the embedder, what it made, how is searched, and with what
 Json = dict[str, Any]  # the report, or a step of it
 
 
 class CannotTell(Exception):
     """Why there is no verdict; a remedy, if there is one, stands on its own line."""
-
-
-def embed(model: str, text: str, dimension: int = DIMENSION) -> "array[float]":
-    """A bag of words: each word is a fixed random direction, another one for each model."""
-    total = [0.0] * dimension
-    for word in re.findall(r"\w+", text.lower()) or [""]:
-        noise = hashlib.shake_256(f"{model} {word}".encode()).digest(dimension)
-        total = [t + byte - 127.5 for t, byte in zip(total, noise, strict=True)]
-    length = sum(t * t for t in total) ** 0.5
-    # As sqlite-vec stores it, so that a stored vector equals a served one exactly.
-    return array("f", [t / length for t in total])
-
-
-class Ollama(http.server.BaseHTTPRequestHandler):
-    """Answers as Ollama would, and remembers who made each vector."""
-
-    models: dict[str, int]  # name: dimension
-    made: Made
-
-    def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        model, known = asked["model"], self.path == "/api/embed" and asked["model"] in self.models
-        vectors = [embed(model, each, self.models[model]) for each in asked["input"] if known]
-        self.made.update((vector.tobytes(), model) for vector in vectors)
-        self.send_response(200 if known else 404)
-        self.end_headers()
-        self.wfile.write(json.dumps({"embeddings": [list(each) for each in vectors]}).encode())
-
-    def log_message(self, *_: object) -> None: ...
-
-
-@contextlib.contextmanager
-def embedding_server(port: int = 0, **models: int) -> Iterator[tuple[str, Made]]:
-    """Serve models (name=dimension) on the loopback. Yields the address, and who made what."""
-    about: dict[str, Any] = {"models": models or {OLD: DIMENSION, NEW: DIMENSION}, "made": {}}
-    with http.server.ThreadingHTTPServer(("127.0.0.1", port), type("", (Ollama,), about)) as server:
-        threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True).start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}", about["made"]
-        finally:
-            server.shutdown()
-
-
-def make_notes(count: int, seed: int) -> list[str]:
-    """Notes of twelve made-up words; no word comes twice, so each note has a meaning of its own."""
-    letters, dice = "abcdefghijklmnopqrstuvwxyz", random.Random(seed)
-    words = list(dict.fromkeys("".join(dice.choices(letters, k=7)) for _ in range(13 * count)))
-    return [" ".join(words[i : i + 12]) for i in range(0, 12 * count, 12)]
 
 
 def environment(home: Path) -> dict[str, str]:
@@ -155,15 +110,23 @@ def tail(text: str, lines: int = 6) -> str:
     return "\n".join("  " + "".join(c if c.isprintable() else "?" for c in line) for line in last)
 
 
+def within(seconds: float) -> Iterator[None]:
+    """At once, and then every quarter of a second, until the time is over."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        yield
+        time.sleep(0.25)
+
+
 class Lab(contextlib.ExitStack):
     """A throwaway home with memtomem in it. When it closes, its `mm web` is stopped."""
 
     web: subprocess.Popen[Any]
 
-    def __init__(self, mm: str, home: Path, notes: list[str], server: tuple[str, Made]) -> None:
+    def __init__(self, mm: str, home: Path, notes: list[str], world: World) -> None:
         super().__init__()
         self.mm, self.home, self.notes, self.half = mm, home, notes, len(notes) // 2
-        self.embedder, self.made = server
+        self.embedder, self.made, self.search, self.questions = world
         self.memories, self.database = home / "notes", home / ".memtomem" / "memtomem.db"
         for folder in (self.memories, self.database.parent, home / "tmp"):
             folder.mkdir(mode=0o700, parents=True)
@@ -189,7 +152,7 @@ class Lab(contextlib.ExitStack):
         config = {
             "embedding": {**embedding, "base_url": self.embedder},
             "indexing": {"memory_dirs": [str(self.memories)], "auto_discover": False},
-            "search": {"enable_bm25": False},
+            "search": {"enable_bm25": False} if self.search == "meaning" else {},
             "storage": {"sqlite_path": str(self.database)},
         }
         self.database.with_name("config.json").write_text(json.dumps(config), encoding="utf-8")
@@ -207,14 +170,15 @@ class Lab(contextlib.ExitStack):
             streams: Json = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
             self.web = subprocess.Popen(argv, **streams, **self.options)
         self.callback(self.stop_web)
-        until = time.monotonic() + START_LIMIT
-        while (ended := self.web.poll()) is None and time.monotonic() < until:
+        ended = None
+        for _ in within(START_LIMIT):
+            if (ended := self.web.poll()) is not None:
+                break
             status, _ = self.ask_web("/api/readiness")
             if status == 404:  # before 0.4.0 it serves only once it is ready
                 status, _ = self.ask_web("/api/health")
             if status == 200:
                 return
-            time.sleep(0.1)
         how = "did not serve in time" if ended is None else f"ended with {ended}"
         said = tail((self.home / "web.log").read_text("utf-8", "replace"))
         remedy = "\nStop it (`mm web stop`) and try again." if "already running" in said else ""
@@ -240,11 +204,9 @@ class Lab(contextlib.ExitStack):
     def index_second_half(self) -> str:
         """Write the second half; `mm web` indexes it, or is asked to. Returns its refusal or ""."""
         self.write_notes(self.half, len(self.notes))
-        until = time.monotonic() + WATCHER_LIMIT
-        while time.monotonic() < until:
+        for _ in within(WATCHER_LIMIT):
             if len(made := self.makers()[0]) == len(self.notes) and all(made[self.half :]):
                 return ""
-            time.sleep(0.25)
         token = re.search(r'"csrf\w*":\s*"([^"]+)"', self.ask_web("/api/session")[1])
         headers = {"Content-Type": "application/json", "X-Memtomem-CSRF": token[1] if token else ""}
         body = json.dumps({"path": str(self.memories)})
@@ -280,12 +242,14 @@ class Lab(contextlib.ExitStack):
         made = [self.made.get(vector or b"") for _, vector, _ in rows]
         return made, (rows and rows[0][2]) or ""
 
-    def found_by_meaning(self, written: int) -> list[bool]:
+    def found(self, written: int) -> list[bool]:
         """For each note: does a search for its first six words have it among the top TOP?
 
         Asked in one `mm shell`, because to start `mm search` for each note would take minutes.
         """
-        asked = [" ".join(note.split()[:6]) for note in self.notes[:written]]
+        wanted = [" ".join(note.split()[:6]) for note in self.notes[:written]]
+        other = synonym if self.questions == "synonyms" else str
+        asked = [" ".join(map(other, words.split())) for words in wanted]
         typed = "".join(f"search {words}\n" for words in asked)
         _, said, _ = self.run(self.mm, "shell", answer=f"{typed}quit\n")
         answers = said.split("mm> ")[1:-1]
@@ -294,18 +258,18 @@ class Lab(contextlib.ExitStack):
         ranked = [re.split(r"^ *\[\d+\] ", answer, flags=re.MULTILINE) for answer in answers]
         found = [
             any(words in " ".join(result.split()) for result in results[1 : 1 + TOP])
-            for words, results in zip(asked, ranked, strict=True)
+            for words, results in zip(wanted, ranked, strict=True)
         ]
         if written > self.half:  # worth 2 s more: `mm search` itself, for the last note
             command = ("search", asked[-1], "--top-k", str(TOP), "--format", "json")
-            if (asked[-1] in self.run(self.mm, *command)[1]) != found[-1]:
+            if (wanted[-1] in self.run(self.mm, *command)[1]) != found[-1]:
                 raise CannotTell("`mm search` and the search of `mm shell` do not agree")
         return found
 
     def measure(self, step: str, label: str) -> None:
         """Add a row to the report, and print it as a line of 80 columns."""
         who, model = self.makers()
-        found = self.found_by_meaning(len(list(self.memories.glob("note-*.md"))))
+        found = self.found(len(list(self.memories.glob("note-*.md"))))
         first, late = sum(found[: self.half]), sum(found[self.half :])
         row: Json = {"step": step, "label": label, "alpha": who.count(OLD), "beta": who.count(NEW)}
         row |= {"missing": who.count(None), "database_model": model, "found_first": first}
@@ -409,7 +373,8 @@ def reproduce(options: argparse.Namespace, folder: Path, report: Json) -> str:
         raise CannotTell(f"memtomem is missing: there is no program {options.mm!r}\n{remedy}")
     preflight, notes = find_preflight(options.preflight), make_notes(options.notes, options.seed)
     with embedding_server() as server:
-        with Lab(mm := os.path.abspath(program), folder / "without", notes, server) as lab:
+        world: World = (*server, options.search, report["questions"])
+        with Lab(mm := os.path.abspath(program), folder / "without", notes, world) as lab:
             said = lab.run(mm, "--version")[1]
             if not (match := re.search(r"\bmemtomem\b\D*(\d[\w.+-]*)", said)):
                 raise CannotTell(f"{mm} is not memtomem's mm (see --mm). It says:\n{tail(said)}")
@@ -421,7 +386,7 @@ def reproduce(options: argparse.Namespace, folder: Path, report: Json) -> str:
             print("\nNo mm-preflight found: the half with it is left out (see --preflight).")
             return refusal
         print(f"\n{'With the preflight in front':<35}{HEAD}")
-        with Lab(mm, folder / "with", notes, server) as lab:
+        with Lab(mm, folder / "with", notes, world) as lab:
             lab.prove(report, preflight)
     return refusal
 
@@ -431,6 +396,7 @@ def work(options: argparse.Namespace, folder: Path) -> int:
     report: Json = {"schema_version": 1, "memtomem": None, "python": platform.python_version()}
     report |= {"platform": platform.system(), "dimension": DIMENSION, "notes": options.notes}
     report |= {"seed": options.seed, "seconds": 0, "verdict": "unknown", "reason": ""}
+    report |= {"search": options.search, "questions": "synonyms" if options.synonyms else "words"}
     report |= {"isolated": True, "without_preflight": [], "with_preflight": [], "preflight": None}
     try:
         with contextlib.redirect_stdout(sys.stderr if options.json else sys.stdout):
@@ -470,6 +436,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--preflight", metavar="COMMAND", help="the preflight (mm-preflight)")
     add("--notes", metavar="N", type=int, choices=range(10, 401), default=60, help="how many (60)")
     add("--seed", metavar="N", type=int, default=707, help="which words (707)")
+    add("--search", choices=["meaning", "default"], default="meaning", help="how (meaning)")
+    add("--synonyms", action="store_true", help="ask with words that stand in no note")
     add("--json", action="store_true", help="print the measurements as JSON")
     add("--keep", action="store_true", help="leave the throwaway home, say where")
     add("--worker", action="store_true", help=argparse.SUPPRESS)  # see main

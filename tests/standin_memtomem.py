@@ -115,6 +115,9 @@ def shell():
 
 
 def web(behaviour, port):
+    if behaviour == "taken":
+        sys.exit("Error: memtomem Web UI is already running (pid file: /tmp/x/web.pid)")
+
     def watch():
         while behaviour == "reloads":
             time.sleep(0.1)
@@ -152,31 +155,37 @@ def web_is_alive():
     return True
 
 
+def hang():
+    """With a child that is there, and hears Ctrl-C, too."""
+    argv = [sys.executable, "-c", "import time; print(flush=True); time.sleep(300)"]
+    child = subprocess.Popen(argv, stdout=subprocess.PIPE)
+    child.stdout.readline()
+    (HOME.parent / "pids").write_text(f"{os.getpid()} {child.pid}")
+    time.sleep(300)
+
+
+def ask_and_reset(guards):
+    if guards and web_is_alive():
+        sys.exit("Error: mm web is running")
+    if input("Continue? [y/N]: ") != "y":
+        sys.exit("Aborted!")
+    reset()
+
+
 def main(behaviour):
     match sys.argv[1:]:
         case ["--version"]:
             print("Midnight Commander 4.8" if behaviour == "foreign" else "memtomem 9.9.9")
         case ["index", *_] if behaviour == "stuck":
-            code = "import time; print(flush=True); time.sleep(300)"
-            argv = [sys.executable, "-c", code]
-            grandchild = subprocess.Popen(argv, stdout=subprocess.PIPE)
-            grandchild.stdout.readline()  # it is there, and hears Ctrl-C, too
-            (HOME.parent / "pids").write_text(f"{os.getpid()} {grandchild.pid}")
-            time.sleep(300)
+            hang()
         case ["index", *rest]:
             index(force="--force" in rest)
         case ["embedding-reset", "--mode", "apply-current"]:
-            if behaviour == "guards" and web_is_alive():
-                sys.exit("Error: mm web is running")
-            if input("Continue? [y/N]: ") != "y":
-                sys.exit("Aborted!")
-            reset()
+            ask_and_reset(guards=behaviour == "guards")
         case ["shell"]:
             shell()
         case ["search", words, "--top-k", top, "--format", "json"]:
             print(json.dumps([{"content": content} for _, content in search(words, int(top))]))
-        case ["web", *_] if behaviour == "taken":
-            sys.exit("Error: memtomem Web UI is already running (pid file: /tmp/x/web.pid)")
         case ["web", "--host", "127.0.0.1", "--port", port]:
             web(behaviour, int(port))
         case other:

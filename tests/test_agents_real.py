@@ -77,7 +77,7 @@ def told(world):
 
 def shell(client, command):
     if client == "codex":
-        return {"tool": "exec_command", "input": {"cmd": command, "yield_time_ms": 20000}}
+        return {"tool": "exec_command", "input": {"cmd": command, "yield_time_ms": 30000}}
     tool = "Bash" if client == "claude" else "bash"
     return {"tool": tool, "input": {"command": command, "description": "x"}}
 
@@ -107,7 +107,8 @@ def results(world, client):
 def run(world, client, *steps):
     """Let the model make these calls, in a session without a terminal; return what it read."""
     # An MCP server takes a moment to start: its tools are there from the next request on.
-    world.says(shell(client, "sleep 6"), *steps, {"text": "done"})
+    started = "until ls /tmp/memtomem-*/presence/*.lock; do sleep 0.5; done; sleep 5"
+    world.says(shell(client, started), *steps, {"text": "done"})
     done = world.run(*HEADLESS[client], limit=180)
     read = results(world, client)[1:]
     assert len(read) == len(steps), done.stdout + done.stderr

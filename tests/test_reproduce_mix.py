@@ -56,6 +56,15 @@ def test_a_model_gives_the_same_unit_vector_for_the_same_words_in_any_order():
     assert math.isclose(math.hypot(*vector), 1, abs_tol=1e-6)
 
 
+def test_a_synonym_means_the_same_and_is_another_word():
+    note = mix.make_notes(1, seed=1)[0]
+    words = note.split()
+    synonyms = [mix.synonym(word) for word in words]
+    assert not set(words) & set(synonyms)
+    for model in ("alpha", "beta"):
+        assert mix.embed(model, " ".join(synonyms)) == mix.embed(model, note)
+
+
 def test_half_of_a_note_is_near_it_within_a_model_and_nowhere_in_the_other():
     note = mix.make_notes(1, seed=1)[0]
     half = " ".join(note.split()[:6])
@@ -119,7 +128,7 @@ def lab(tmp_path):
     """A lab around a database that the test fills; nothing is run in it."""
     notes = mix.make_notes(4, seed=1)
     made = {mix.embed(m, n).tobytes(): m for n in notes for m in ("alpha", "beta")}
-    return mix.Lab("mm", tmp_path, notes, ("", made))
+    return mix.Lab("mm", tmp_path, notes, ("", made, "meaning", "words"))
 
 
 def fill(lab, models, offset=0):
@@ -147,6 +156,32 @@ def fill(lab, models, offset=0):
                 connection.execute("INSERT INTO chunks_vec_rowids VALUES (?, NULL, ?, ?)", where)
         table = "chunks_vec_vector_chunks00 (_rowid_, vectors)"
         connection.execute(f"INSERT INTO {table} VALUES (1, ?)", (blob,))
+
+
+@pytest.mark.parametrize("questions", ["words", "synonyms"])
+def test_what_is_asked_and_what_counts_as_found(lab, monkeypatch, questions):
+    """The note's own words must come back, whichever words it was asked for."""
+    lab.questions, lab.half = questions, 4
+    asked = []
+
+    def run(*_argv, answer):
+        asked.extend(line.removeprefix("search ") for line in answer.splitlines()[:-1])
+        found = "\n 2 results\n  [1] {}\n  [2] {}\nmm> "
+        return 0, "mm> " + "".join(found.format("other", lab.notes[n]) for n in (0, 1, 3, 3)), ""
+
+    monkeypatch.setattr(lab, "run", run)
+    assert lab.found(4) == [True, True, False, True]
+    words = [" ".join(note.split()[:6]) for note in lab.notes]
+    other = [" ".join(map(mix.synonym, each.split())) for each in words]
+    assert asked == (words if questions == "words" else other)
+
+
+@pytest.mark.parametrize("search, bm25", [("meaning", {"enable_bm25": False}), ("default", {})])
+def test_memtomems_own_search_is_left_alone_if_asked(lab, search, bm25):
+    lab.search = search
+    lab.configure("alpha")
+    config = json.loads(lab.database.with_name("config.json").read_text(encoding="utf-8"))
+    assert config["search"] == bm25
 
 
 @pytest.mark.parametrize("offset", [0, 1000])
@@ -407,6 +442,7 @@ def test_a_preflight_that_does_not_do_its_work_makes_it_unknown(
     status, said = work("reloads", "--json", "--preflight", preflight)
     told = json.loads(said[said.index("{") : said.rindex("}") + 1])
     assert (status, told["verdict"]) == (2, "unknown")
+    assert (told["search"], told["questions"]) == ("meaning", "words")
     assert reason in told["reason"]
     assert len(told["without_preflight"]) == 5
     assert (told["preflight"] or {"refused": None})["refused"] is refused

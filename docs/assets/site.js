@@ -6,6 +6,8 @@ document.addEventListener(
     if (!target.matches("[data-md-component=search-query]")) return;
     const words = target.value.replace(/[:~^*]/g, " ").replace(/(^|\s)[-+]+/g, "$1");
     if (words !== target.value) target.value = words;
+    // It listens to keys alone: tell it of what was pasted by mouse or on a phone, too.
+    target.dispatchEvent(new Event("keyup", { bubbles: true }));
   },
   true,
 );
@@ -18,9 +20,11 @@ for (const table of document.querySelectorAll(".md-typeset table:not([class])"))
 }
 
 // A word of code stays whole: neither "mm-postflight" nor "--force" breaks at its hyphens.
-// A report with columns, which only a terminal is wide enough for, gives up its gaps on a phone.
+// A report with columns is narrow on a phone; what wraps there is indented as its line is.
 for (const code of document.querySelectorAll(".md-typeset code")) {
   code.classList.toggle("report", /^ +(PID|FILE) {2}/m.test(code.textContent));
+  for (const line of code.matches(".report") ? code.children : [])
+    line.style.setProperty("--indent", `${/^ */.exec(line.textContent)[0].length}ch`);
   const texts = document.createTreeWalker(code, NodeFilter.SHOW_TEXT);
   const found = [];
   while (texts.nextNode()) if (/\S-|-\S/.test(texts.currentNode.data)) found.push(texts.currentNode);

@@ -57,7 +57,7 @@ def database_path() -> str:
             continue
         except (OSError, ValueError, RecursionError) as error:
             why = f"{source} cannot be read ({error})"
-            raise Unknown(f"{why}; mend it, or give --db PATH") from None
+            raise Unknown(f"{why}; correct it, or give --db PATH") from None
     return _from_environment(path)
 
 
@@ -69,7 +69,7 @@ def _from_environment(path: str) -> str:
             fields = _storage(section)
         except (ValueError, RecursionError) as error:
             why = f"MEMTOMEM_STORAGE cannot be read ({error})"
-            raise Unknown(f"{why}; mend it, or give --db PATH") from None
+            raise Unknown(f"{why}; correct it, or give --db PATH") from None
         path = {name.lower(): value for name, value in fields.items()}.get("sqlite_path", path)
     return found.get("memtomem_storage__sqlite_path", path)
 

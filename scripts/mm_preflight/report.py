@@ -59,8 +59,9 @@ def as_text(result: Result, verbose: bool) -> str:
         head = "no longer clear" if result.after else "refused"
         lines = [f"mm-preflight: {head}, {noun} alive", "", *_table(result.processes, verbose), ""]
         lines += wrap(
-            f"While {'it' if one else 'one of these'} runs, `mm embedding-reset` leaves vectors of "
-            "two models in one database, and memtomem cannot tell them apart."
+            f"{'It' if one else 'Each'} keeps the model that it started with: after "
+            "`mm embedding-reset` it goes on writing vectors of that model, and memtomem cannot "
+            "tell them apart."
         )
         lines.append(f"Stop {'it' if one else 'them'}, then run this again.")
         clients = [row.started_by for row in result.processes if row.within]

@@ -2,10 +2,10 @@
 
 Elsewhere in the house: has_launchers goes through table, scan and instances, because mm.exe with
 its script inside starts Python and waits; argv and loops read cmd and PowerShell; origin knows the
-.exe of a script as a launcher, and advice taskkill's /T; tree is told no terminal; files and
-database go without owners, and database knows the prefix of long paths; command has other signals,
-exit statuses without a sign, and batch files; look waits in steps that hear Ctrl-C; report knows
-how a pipe that nobody reads fails.
+.exe of a script as a launcher, and advice taskkill's /T; a terminal is not told there (tree); files
+and database go without owners, and database knows the prefix of long paths; command has other
+signals, exit statuses without a sign, and batch files; apart has a thread for want of a fork, and
+waits in steps that hear Ctrl-C; report knows how a pipe that nobody reads fails.
 """
 
 from __future__ import annotations

@@ -30,6 +30,14 @@ def calls(page):
     yield from re.findall(r"`((?:mm|memtomem|memtomem-server) [^`]+)`", text)
 
 
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda page: page.stem)
+def test_a_block_is_one_command(page):
+    """Pasted, the second line of two would be the answer to what the first one asks."""
+    for language, body in fences(page):
+        if language == "console":
+            assert len(re.findall(r"^\$ ", body, re.M)) == 1, body
+
+
 def has_option(help_text, option):
     return re.search(rf"(?<![\w-]){re.escape(option)}(?![\w-])", help_text)
 

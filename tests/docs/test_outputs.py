@@ -18,9 +18,9 @@ PAGES = [ROOT / "README.md", *(page for page in ALL if page.name not in WALKED)]
 CONSOLE = re.compile(r"^( *)```console\n(.*?)^ *```$", re.M | re.S)
 
 
-def blocks():
+def blocks(pages=PAGES):
     """Each console block of a page: its page, the mark in the comment above it, its lines."""
-    for page in PAGES:
+    for page in pages:
         text = page.read_text(encoding="utf-8")
         for match in CONSOLE.finditer(text):
             mark = re.search(r"<!-- output: ([\w-]+) -->\n$", text[: match.start()])
@@ -93,10 +93,10 @@ def test_outputs_are_marked():
 def test_commands_are_taken():
     """Every mm-preflight command of a page has options that the program takes."""
     seen = 0
-    for _page, _, lines in blocks():
+    for _page, _, lines in blocks(ALL):
         for line in lines:
             for command in re.findall(r"^\$ .*", line):
-                words = re.split(r"&&|\|", command[2:])
+                words = re.split(r"&&|\||>", command[2:])
                 for argv in map(shlex.split, (each for each in words if "mm-preflight" in each)):
                     if argv[0] == "mm-preflight":
                         read_options(argv[1:])

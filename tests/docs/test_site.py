@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from pages import DOCS, PAGES, ROOT, fences, text_of, url_of
-from pages_as_markdown import plain
+from pages import DOCS, PAGES, ROOT, fences, url_of
 
 SITE_URL = re.search(r"^site_url: (\S+)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.M)[
     1
@@ -150,8 +149,7 @@ def test_zensical_builds_the_same_pages(tmp_path):
     copy = tmp_path / "copy"
     for name in ("docs", "docs-overrides", "includes"):
         shutil.copytree(ROOT / name, copy / name)
-    for name in ("mkdocs.yml", "CHANGELOG.md"):
-        shutil.copy(ROOT / name, copy)
+    shutil.copy(ROOT / "mkdocs.yml", copy)
     run = subprocess.run(
         [sys.executable, "-m", "zensical", "build", "--strict"],
         cwd=copy, capture_output=True, text=True,
@@ -178,21 +176,32 @@ def test_the_three_doors(site, name):
     assert places == sorted(places) and places[-1] < 6
 
 
-def words_of(page):
-    return len(plain(text_of(page)).split())
+# Every address that the site once had leads to where its text is now.
+OLD = """guides/roll-back guides/agents guides/messages reference/doors changes contributing
+    explanation/how-postflight-knows explanation/options explanation/lock-rfc""".split()
 
 
-# A page that grows is read by nobody. Words of the whole page, code and output included.
-@pytest.mark.parametrize(
-    "name, most", [("guides/embedding-reset.md", 1300), ("index.md", 450), ("questions.md", 900)]
-)
-def test_pages_stay_short(name, most):
-    assert words_of(DOCS / name) <= most
+@pytest.mark.parametrize("old", OLD)
+def test_old_addresses_lead_on(site, old):
+    page = site / old / "index.html"
+    text = page.read_text(encoding="utf-8")
+    [to] = re.findall(r'content="0; url=([^"]+)"', text)
+    assert text.count("\n") == 2 and f'<a href="{to}">' in text
+    if to.startswith("https://github.com/"):
+        assert (ROOT / to.split("/blob/main/")[1]).is_file()
+    else:
+        place, _, anchor = to.partition("#")
+        assert f'id="{anchor}"' in (page.parent / place / "index.html").read_text(encoding="utf-8")
 
 
-def test_the_chart_is_what_the_data_say():
+def test_each_old_address_is_tested():
+    assert {page.parent.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.html")} == {*OLD}
+
+
+@pytest.mark.parametrize("name", ["draw_chart.py", "draw_cosines.py"])
+def test_the_chart_is_what_the_data_say(name):
     run = subprocess.run(
-        [sys.executable, ROOT / "scripts" / "draw_chart.py", "--check"],
+        [sys.executable, ROOT / "scripts" / name, "--check"],
         capture_output=True,
         text=True,
     )
@@ -205,15 +214,60 @@ def test_the_table_is_what_the_data_say():
     of = f"of {run['notes'] // 2}"
     for number, step in enumerate(run["without_preflight"], 1):
         late = step["found_second"]
-        cells = [number, step["alpha"], step["beta"], step["missing"], step["database_model"]]
+        cells = [f"{number}. {step['label']}", step["alpha"], step["beta"], step["missing"]]
+        cells += [step["database_model"]]
         cells += [f"{step['found_first']} {of}", "-" if late is None else f"{late} {of}"]
         assert f"| {' | '.join(map(str, cells))} |" in page
     assert f"memtomem {run['memtomem']} on {run['platform']}" in page
 
 
+@pytest.mark.parametrize("name", ["", "-default", "-synonyms"])
+def test_what_is_found_is_what_the_data_say(name):
+    """The table on the start page: search by meaning, memtomem's default, and with synonyms."""
+    run = json.loads((DOCS / "assets" / f"measured-mix{name}.json").read_text(encoding="utf-8"))
+    search, questions, told = {
+        "": ("meaning", "words", "by meaning alone"),
+        "-default": ("default", "words", "with words of the note"),
+        "-synonyms": ("default", "synonyms", "with other words"),
+    }[name]
+    assert (run["search"], run["questions"]) == (search, questions)
+    mixed, repaired = (step["found_second"] for step in run["without_preflight"][3:])
+    table = (ROOT / "includes" / "measured.md").read_text(encoding="utf-8").replace("*", "")
+    [row] = [line for line in table.splitlines() if told in line]
+    assert row.endswith(f"| {mixed} of 30 | {repaired} of 30 |")
+
+
+PAPERS = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "docs-upstream/README.md"]
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_links_of_the_repository_lead_to_files(paper):
+    """And to headings of pages, by the names that the site gives them."""
+    place = ROOT / paper
+    for link in re.findall(r"\]\(([^)\s]+)\)", place.read_text(encoding="utf-8")):
+        path, _, anchor = link.partition("#")
+        target = place.parent / path if path else place
+        if ":" in path:
+            continue
+        assert target.exists(), link
+        heads = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.M) if anchor else []
+        names = {re.sub(r"[^\w -]", "", head).lower().strip().replace(" ", "-") for head in heads}
+        assert not anchor or anchor.lstrip("-") in {name.lstrip("-") for name in names}, link
+
+
+def test_contributing_names_every_room():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    table = text.split("| Concern | Rooms |")[1].split("\n\n")[0]
+    rooms = {path.stem for path in (ROOT / "scripts" / "mm_preflight").glob("[!_]*.py")}
+    assert {*re.findall(r"`(\w+)`", table)} == rooms
+
+
+TOP = [ROOT / name for name in (*PAPERS[:4], "mkdocs.yml", "includes")]
+
+
 def test_spelling():
     run = subprocess.run(
-        [sys.executable, "-m", "codespell_lib", DOCS, ROOT / "mkdocs.yml"],
+        [sys.executable, "-m", "codespell_lib", DOCS, ROOT / "docs-upstream", *TOP],
         capture_output=True,
         text=True,
     )

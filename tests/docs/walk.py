@@ -15,6 +15,7 @@ import contextlib
 import json
 import os
 import re
+import select
 import shutil
 import socket
 import sqlite3
@@ -25,7 +26,7 @@ import urllib.request
 from collections import Counter
 from pathlib import Path
 
-from pages import DOCS, FENCE, text_of
+from pages import FENCE, text_of
 from reproduce_mix import embedding_server, make_notes
 
 with contextlib.suppress(ImportError):  # Windows has none of them, and walks no page
@@ -34,8 +35,7 @@ with contextlib.suppress(ImportError):  # Windows has none of them, and walks no
     import termios
 
 ITEM = re.compile(rf"<!-- walk: (?P<scene>[^>]+?) -->|{FENCE.pattern}", FENCE.flags)
-ANSWER = re.compile(r"(\[[yY]/[nN]\]:)[ ]?(\w*)$", re.M)
-GUIDE = DOCS / "guides" / "embedding-reset.md"
+ANSWER = re.compile(r"(\[[yY]/[nN]\]:?)[ ]?(\w*)$", re.M)
 SECONDS = 120  # how long a scene is waited for, and any one block
 
 # What differs from run to run, and what a page leaves out. Nothing else may differ.
@@ -46,6 +46,7 @@ RULES = [
     (r"\b\d+ examined(, \d+ of them only in part)?", "N examined"),
     (r"\d+ (s|min|h|days) ago", "AGE"),
     (r"(today|\d{4}-\d\d-\d\d) \d\d:\d\d", "WHEN"),
+    (r"\.before-repair-[\d-]+(\s+\d+)?", ".before-repair-WHEN"),
     (r"ttys\d+|pts/\d+", "TERMINAL"),
     (r"^  \d+ {2,}|(?<=pid[ =])\d+|(?<=kill )\d+|(?<=\()\d+(?=\))", "PID "),
     (r"\(\d+ms\)", "(TIME)"),
@@ -89,6 +90,8 @@ class Stage:
     def __init__(self, home, embedder, made):
         self.home, self.embedder, self.made = home, embedder, made
         self.client = self.terminal = None
+        self.at_terminal = False  # the next block is typed there, because its program asks a person
+        self.loaded = ""  # what the start-up file of the person's shell has
         self.notes, self.written = make_notes(120, 707), 0
         home.joinpath("agents").mkdir(parents=True)
         home.joinpath("notes").mkdir()
@@ -96,11 +99,32 @@ class Stage:
 
     def run(self, command, answers=""):
         """Status and output of a command, stderr as it comes among stdout."""
+        if self.at_terminal:
+            self.at_terminal = False
+            return self.type(command, answers)
         done = subprocess.run(
-            ["bash", "-c", command], cwd=self.home, input=answers, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, timeout=SECONDS,
+            ["bash", "-c", self.loaded + command], cwd=self.home, input=answers,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=SECONDS,
         )  # fmt: skip
         return done.returncode, done.stdout
+
+    def type(self, command, answers):
+        """The same at a terminal, without the line there that tells how far it is."""
+        master, slave = pty.openpty()
+        silent = termios.tcgetattr(slave)
+        silent[3] &= ~termios.ECHO
+        termios.tcsetattr(slave, termios.TCSANOW, silent)
+        os.write(master, answers.encode())
+        streams = {"stdin": slave, "stdout": slave, "stderr": slave, "start_new_session": True}
+        with subprocess.Popen(["bash", "-c", command], cwd=self.home, **streams) as typed:
+            os.close(slave)
+            printed = b""
+            with contextlib.suppress(OSError):  # EIO: whoever had it open has ended
+                while select.select([master], [], [], SECONDS)[0]:
+                    printed += os.read(master, 65536)
+            typed.kill()  # if it waits for another answer, say
+        os.close(master)
+        return typed.wait(), re.sub(r"\r[^\r\n]*\r", "", printed.decode().replace("\r\n", "\n"))
 
     def must(self, command):
         status, printed = self.run(command)
@@ -202,23 +226,19 @@ def merge(stage, body):
     stage.configure(**json.loads(body)["embedding"])
 
 
+def at_a_terminal(stage, _body):
+    stage.at_terminal = True
+
+
 def backup(stage, body):
-    """The way for those without sqlite3; the other way then writes over its file."""
     (stage.home / "backup.py").write_text(body)
-    stage.must(f"{sys.executable} backup.py | grep bob && rm memtomem-before.*")
 
 
-def go_back(stage, body):
-    """Change the model as the guide does, with its backup, then do what this block says."""
-    machine(stage, "")
-    for _, language, block in steps(text_of(GUIDE)):
-        if language == "console" and ".backup" in block:
-            stage.must("\n".join(command for command, _ in commands(block)))
-    quit_client(stage, "")
-    stage.must("mm web stop")
-    stage.configure(model="beta")
-    stage.must("mm embedding-reset --mode apply-current --yes && mm index --force ~/notes")
-    stage.must(body)
+def changed(stage, _body):
+    """All is the new model's now, and a second backup stops before it writes."""
+    assert stage.models() == {"beta": 61}
+    status, printed = stage.run("python3 backup.py")
+    assert status and "FileExistsError" in printed
 
 
 def mixed(stage, _body):
@@ -235,13 +255,6 @@ def mixed(stage, _body):
     stage.until(lambda: stage.models() == halves, f"30 vectors of each, not {stage.models()}")
 
 
-def mixed_again(stage, _body):
-    """The same with the same files, whose text is another one now; `mm web` is no more."""
-    stage.notes, stage.written = make_notes(60, 708), 0
-    mixed(stage, "")
-    stage.must("mm web stop")
-
-
 def reconfigured(stage, _body):
     """A new model in the configuration, and an old `mm web` alive."""
     stage.configure(provider="ollama", model="alpha", dimension=256)
@@ -251,15 +264,22 @@ def reconfigured(stage, _body):
     stage.configure(model="beta")
 
 
+def hooked(stage, _body):
+    """The same, with the line in the start-up file of bash, and OpenCode's folder there."""
+    reconfigured(stage, "")
+    (stage.home / ".config" / "opencode" / "plugins").mkdir(parents=True)
+    stage.loaded = 'eval "$(mm-preflight --hook bash)"\n'
+
+
 SCENES = {
     "a person's machine: 60 notes, one of an agent's, mm web and an MCP server alive": machine,
     "quit the client": quit_client,
     "merge this into config.json": merge,
-    "run this as backup.py": backup,
-    "go back": go_back,
+    "at a terminal": at_a_terminal,
+    "save this as backup.py": backup,
+    "all is beta's": changed,
     "the mistake": mixed,
-    "the mistake once more, and mm web stopped": mixed_again,
-    "mm web alive, and a new model configured": reconfigured,
+    "mm web alive, a new model configured, and the line for bash loaded": hooked,
 }
 
 

@@ -1,0 +1,1 @@
+"""As fastembed has it."""
