@@ -117,6 +117,7 @@ def shell():
 def web(behaviour, port):
     if behaviour == "taken":
         sys.exit("Error: memtomem Web UI is already running (pid file: /tmp/x/web.pid)")
+
     def watch():
         while behaviour == "reloads":
             time.sleep(0.1)

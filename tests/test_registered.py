@@ -13,7 +13,16 @@ from conftest import reap
 from mm_preflight import registry, table
 from mm_preflight.records import Command, Evidence, Seen, Unknown
 from real import CACHE, apart, ask, only_one, real
-from support import PLATFORMS, PROGRAMS, WINDOWS, free_port, linux, until, use_platform
+from support import (
+    PLATFORMS,
+    PROGRAMS,
+    WINDOWS,
+    free_port,
+    linux,
+    not_on_windows,
+    until,
+    use_platform,
+)
 
 __all__ = ["real"]  # the fixture
 
@@ -302,6 +311,7 @@ def test_listed_reads_no_more_than_it_can(tmp_path, monkeypatch):
         registry.listed([str(folder)], OWN)
 
 
+@not_on_windows("takes minutes to make so many files under Wine")
 def test_a_hundred_thousand_names_are_read(tmp_path):
     folder = folder_of(tmp_path)
     for each in range(100_000):

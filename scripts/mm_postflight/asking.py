@@ -110,11 +110,14 @@ class Embedder:
             answer = self._call(texts)
         self.silent = 0
         answers = self._numbers(answer, len(texts))
-        alike = {each.tobytes() for each in answers if each is not None}
-        if len(set(texts)) > 2 and len(alike) == 1 and None not in answers:
+        if len(set(texts)) > 2 and _are_one(answers) and self._confuses(texts[0]):
             told = f"{len(texts)} different texts got one and the same vector"
             raise Fault(f"the embedder is at fault: {told}")
         return answers
+
+    def _confuses(self, text: str) -> bool:
+        """Whether a text gets a fixed sentence's vector: a model may know no letter of some."""
+        return _are_one(self._numbers(self._call([SENTENCES[1], text]), 2))
 
     def _call(self, texts: Sequence[str]) -> Any:
         """What the embedder returned. Raises Refused, and Unknown."""
@@ -158,6 +161,12 @@ class Embedder:
             return numbers
         self.said["numbers that are not finite (NaN, or infinite)"] += 1
         return None
+
+
+def _are_one(answers: list[Answer]) -> bool:
+    """Whether all are there, and the same."""
+    there = [each.tobytes() for each in answers if each is not None]
+    return len(there) == len(answers) and len(set(there)) == 1
 
 
 def _is_number(kind: type) -> bool:

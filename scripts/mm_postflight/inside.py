@@ -60,7 +60,7 @@ def go(mm: str, words: list[str]) -> int:
     """Run this program under memtomem's Python. Raises Unknown; elsewhere it does not return."""
     python = find_python(mm)
     require_start(python)
-    argv = [python, "-P", ENTRY, "--inside", sys.executable, *words]
+    argv = [python, "-P", ENTRY, "--inside", sys.executable or "python", *words]
     if os.name == "nt":
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # that one hears it, and reports
         return subprocess.call(argv)

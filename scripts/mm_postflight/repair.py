@@ -21,7 +21,10 @@ from mm_postflight.records import Findings, Options, Repair, Row, Unknown, Vecto
 from mm_postflight.writing import Writer
 
 OWN_WAY = "memtomem's own way is: mm index --force"
-STAY = "Stop every mm process: mm-preflight names them."
+TO_DO = {
+    "live": "Stop every mm process: mm-preflight names them.",
+    "unknown": "Run mm-preflight, and do what it says.",
+}
 
 
 def require_clear(found: Findings, python: str) -> None:
@@ -29,7 +32,9 @@ def require_clear(found: Findings, python: str) -> None:
     told = preflight.ask(python, found.database)
     found.preflight = told.verdict
     if told.verdict != "clear":
-        raise Unknown(f"mm-preflight is not clear: {told.why}\nNothing was written. {STAY}")
+        raise Unknown(
+            f"mm-preflight is not clear: {told.why}\nNothing was written. {TO_DO[told.verdict]}"
+        )
 
 
 def require_known(config: Any, meta: dict[str, str]) -> None:
@@ -87,7 +92,7 @@ class Repairing:
         found = self.found
         told = f"{count:,} vectors of {found.database} would be made anew by {found.model}. "
         told += "A backup is made first."
-        if decide.matches_nothing(found):
+        if found.scores and "ours" not in decide.kinds(found).values():
             doubt = "Nothing in the database matches that model, so the configuration is the "
             told = f"{doubt}likelier fault. Is {found.model} the model that you want?\n{told}"
         told = "\n".join(map(visible, told.split("\n")))

@@ -61,7 +61,7 @@ def head(a: dict[str, Any]) -> list[str]:
     told = f"one model, all {of} are {gives}"
     if a["verdict"] == "unknown":
         told = f"unknown, {reason}"
-        more += [f"Until then {wrong:,} of {of} were not {gives}."] * bool(a["checked"])
+        more += so_far(a, f"{wrong:,} of {of} are not {gives}." if wrong else "")
     elif a["verdict"] == "mixed":
         told = f"mixed, {wrong:,} of {of} are not {gives}"
         if not wrong:
@@ -69,6 +69,15 @@ def head(a: dict[str, Any]) -> list[str]:
         more = [f"It did not come to its end: {reason}."] * bool(reason)
     lines = [f"mm-postflight: {visible(told)}", *more]
     return lines + [f"Database: {visible(a['database'], 5000)}"] * (not a["configured"])
+
+
+def so_far(a: dict[str, Any], wrong: str) -> list[str]:
+    """What a check had found that gives no verdict, or a repair before it was refused."""
+    if not a["checked"]:
+        return []
+    since = "Until then: " if a["checked"] < a["vectors"] else ""
+    none = f"{a['checked']:,} vectors were checked; none of them is another model's."
+    return [since + (wrong or none)]
 
 
 def table(files: list[dict[str, Any]]) -> list[str]:

@@ -104,6 +104,8 @@ def program(folder: Path, **constants: tuple[str, str]) -> Path:
 class Home:
     """A home with memtomem, and notes; without --repair, postflight changes no byte of it."""
 
+    patience = 120  # seconds for one command
+
     def __init__(self, folder: Path, memtomem, url: str, script: Path) -> None:
         self.folder, self.memtomem, self.url, self.script = folder, memtomem, url, script
         self.notes, self.database = folder / "notes", folder / ".memtomem" / "memtomem.db"
@@ -138,7 +140,9 @@ class Home:
 
     def mm(self, *argv: object) -> str:
         command = [self.memtomem.program("mm"), *map(str, argv)]
-        done = subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(
+            command, env=self.env, capture_output=True, text=True, timeout=self.patience
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
@@ -154,7 +158,7 @@ class Home:
     def run(self, *argv: str, before: tuple = (), **options) -> tuple[int, str, str]:
         """Its exit status, what it printed to stdout, and to stderr."""
         command = [*before, sys.executable, str(self.script), *argv]
-        options = {"env": self.env, "stdin": subprocess.DEVNULL, "timeout": 100} | options
+        options = {"env": self.env, "stdin": subprocess.DEVNULL, "timeout": self.patience} | options
         done = subprocess.run(command, capture_output=True, encoding="utf-8", **options)
         assert HARMLESS.fullmatch(done.stdout + done.stderr)
         assert "Traceback" not in done.stderr

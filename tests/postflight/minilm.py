@@ -153,11 +153,16 @@ KNOWN: dict[tuple[str, str], list[float]] = {}
 def once(name: str, texts: list[str]) -> list[list[float]]:
     """As `embed`, each text once; a batch changes 1e-7 at most, but for "vnni" and "avx2"."""
     if name in ("vnni", "avx2"):
-        return embed(name, texts)
+        return batch(name, tuple(texts))
     new = [text for text in dict.fromkeys(texts) if (name, text) not in KNOWN]
     for text, vector in zip(new, embed(name, new) if new else [], strict=True):
         KNOWN[name, text] = vector
     return [KNOWN[name, text] for text in texts]
+
+
+@functools.cache
+def batch(name: str, texts: tuple[str, ...]) -> list[list[float]]:
+    return embed(name, list(texts))
 
 
 def embed(name: str, texts: list[str]) -> list[list[float]]:

@@ -175,7 +175,15 @@ def test_texts_that_all_get_one_vector_later():
     one.embedder.answer = lambda texts: [right(["x"])[0]] * len(texts)
     with pytest.raises(Fault, match="12 different texts got one and the same vector"):
         one.ask(TEXTS)
+    one.embedder.answer = right
     assert one.ask(["the same"] * 3)
+
+
+def test_texts_that_a_model_cannot_tell_apart():
+    """Of signs that it does not know, it gives one vector: that is no fault."""
+    one = embedder(lambda texts: right([t if t.isascii() else "unknown" for t in texts]))
+    one.prove()
+    assert len(one.ask(["👍", "🎉", "✅", "☎"])) == 4
 
 
 def test_one_that_hangs(monkeypatch):

@@ -106,6 +106,7 @@ def test_a_pythonhome_that_is_another_pythons(clean):
     assert "PYTHONHOME is set: try it without." in answer["reason"]
 
 
+@not_on_windows("runs no script by its first line")
 @pytest.mark.parametrize("ending", ["sys.exit(1)", "os.abort()", "sys.exit(0)", "1 / 0"])
 def test_a_python_that_ends_as_it_starts(clean, ending, tmp_path):
     python = tmp_path / "python"

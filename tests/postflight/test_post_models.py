@@ -97,6 +97,8 @@ def embedded(url: str, model: str, texts: list[str]) -> list[list[float]]:
 class Library(Home):
     """One chunk a note; the vectors can be exchanged for those of another model."""
 
+    patience = 600
+
     def of(self, model: str) -> None:
         self.configure(model=model, dimension=384)
         sql = "UPDATE _memtomem_meta SET value = ? WHERE key = 'embedding_model'"
