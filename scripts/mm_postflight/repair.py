@@ -90,7 +90,8 @@ class Repairing:
     def agreed(self, count: int) -> bool:
         """Whether the person says yes. Raises Unknown if nobody is there to ask."""
         found = self.found
-        told = f"{count:,} vectors of {found.database} would be made anew by {found.model}. "
+        vectors = f"{count:,} vector{'s' * (count != 1)}"
+        told = f"{vectors} of {found.database} would be made anew by {found.model}. "
         told += "A backup is made first."
         if found.scores and "ours" not in decide.kinds(found).values():
             doubt = "Nothing in the database matches that model, so the configuration is the "

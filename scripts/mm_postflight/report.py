@@ -139,7 +139,7 @@ def repaired(r: dict[str, Any]) -> list[str]:
         "{:,} texts.",
         "left": "Left as they are: {:,}. Run mm-postflight --repair again, or mm index --force.",
     }
-    lines = [text.format(r[name]) for name, text in counts.items() if r[name]]
+    lines = [singular(text.format(r[name])) for name, text in counts.items() if r[name]]
     lines += ["Nothing was written, because the answer was no."] * r["declined"]
     if r["backup"]:
         lines += ["The database as it was before:", f"  {visible(r['backup'], 5000)}"]
@@ -147,6 +147,11 @@ def repaired(r: dict[str, Any]) -> list[str]:
     if r["written"] and after not in ("", "clear"):
         lines.append(f"After the repair mm-preflight says {after}: check again later.")
     return ["", *lines, ""] if lines else []
+
+
+def singular(text: str) -> str:
+    """One is not many."""
+    return re.sub(r"(: 1 \w+)s\b", r"\1", text)
 
 
 def said(a: dict[str, Any]) -> list[tuple[object, str]]:
@@ -162,7 +167,7 @@ def said(a: dict[str, Any]) -> list[tuple[object, str]]:
         (a["matches_nothing"], nothing),
         (a["at_most"] is not None and not a["matches_nothing"], bound),
         (not a["steady"] and a["checked"], steady),
-        *((True, re.sub(r"(: 1 \w+)s", r"\1", note)) for note in told),
+        *((True, singular(note)) for note in told),
         (told, f"More about that: {PAGE}"),
         (a["preflight"] == "live" and not a["repair"], alive),
     ]

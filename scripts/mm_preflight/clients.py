@@ -1,6 +1,6 @@
 """The MCP clients that people use: what their processes are called, and how each is left. Pure.
 
-To add one: a line in CLIENTS (and in PACKAGES, if npm installs it), and a heading on the page
+To add one: a line in CLIENTS (and in PACKAGES, if npm installs it), and a row on the page
 docs/guides/stop-mm-processes.md.
 """
 

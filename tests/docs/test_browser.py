@@ -367,6 +367,33 @@ def test_the_first_command_is_on_the_first_screen(browser, address, place, width
     context.close()
 
 
+SIZES = """() => [...document.querySelectorAll("article > p, .admonition p, article td")]
+  .filter(box => box.offsetParent).map(box => getComputedStyle(box).fontSize)"""
+CARDS = """() => new Set([...document.querySelectorAll(".doors li")]
+  .map(card => Math.round(card.getBoundingClientRect().top))).size"""
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_what_matters_is_as_large_as_the_rest(browser, address, width):
+    """The red box and the tables of the guide."""
+    context = browser.new_context(viewport={"width": width, "height": 900})
+    page = context.new_page()
+    page.goto(address + DO, wait_until="load")
+    assert {*page.evaluate(SIZES)} == {"16px"}
+    context.close()
+
+
+def test_the_doors_stand_in_one_row_or_in_three(browser, address):
+    context = browser.new_context()
+    page = context.new_page()
+    for place in ("", "../../mm-preflight/404.html"):
+        page.goto(address + place, wait_until="load")
+        for width in range(360, 1500, 60):
+            page.set_viewport_size({"width": width, "height": 900})
+            assert page.evaluate(CARDS) in (1, 3), width
+    context.close()
+
+
 REPORT = """() => {
   const report = document.querySelector("code.report");
   const rows = [...report.children].filter(line => line.textContent.trim());

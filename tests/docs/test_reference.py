@@ -5,8 +5,9 @@ import re
 import subprocess
 import sys
 from dataclasses import fields
+from types import SimpleNamespace
 
-from mm_postflight import cli
+from mm_postflight import cli, consent
 from mm_postflight.answer import answer
 from mm_postflight.host import REPAIRED
 from mm_postflight.records import EXIT, Findings, Repair, Vector
@@ -130,6 +131,15 @@ def test_reasons_of_postflight_are_those_of_the_program():
     for names, _ in rows_of_postflight("Why unknown?"):
         for part in names[0].split("…"):
             assert part.strip() in source, names
+
+
+def test_the_question_before_texts_leave_is_the_program_s(monkeypatch):
+    asked = []
+    monkeypatch.setattr(consent, "is_answered", lambda: True)
+    monkeypatch.setattr(consent, "yes", lambda question: asked.append(question) or True)
+    embedding = SimpleNamespace(provider="openai", model="beta", base_url="https://models.example")
+    consent.may_send(embedding, 16, False)
+    assert f"{asked[0]} [y/N]" in POST
 
 
 def test_the_releases_that_are_repaired_are_named():
