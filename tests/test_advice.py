@@ -822,7 +822,9 @@ def follow(words: str, env: dict[str, str] | None = None) -> None:
     command = re.split(r"   |; |, or ", words)[0]
     above = {each.pid for each in psutil.Process().parents()} | {os.getpid()}
     assert above.isdisjoint(map(int, re.findall(r"\b\d+\b", command))), words
-    subprocess.run(command, shell=True, check=True, env=env, timeout=30, capture_output=True)
+    done = subprocess.run(command, shell=True, env=env, timeout=30, capture_output=True, text=True)
+    # Of several, one may have ended with another before its turn comes.
+    assert done.returncode == 0 or "No such process" in done.stderr, (command, done.stderr)
 
 
 @pytest.fixture
