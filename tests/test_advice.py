@@ -84,7 +84,7 @@ WORDS = {
     "client-through-uvx": (
         (SERVER, "uvx memtomem", "claude", "bash", INIT),
         {"terminal": TTY},
-        f"quit Claude Code (pid 101), {IDLE}",
+        f"quit Claude Code (pid 101); {AGAIN}",
     ),
     "client-helper": (
         (SERVER, "cursor --type=utility", "cursor", INIT),
@@ -104,7 +104,7 @@ WORDS = {
     "client-of-npm-s-on-windows": (
         (SERVER, r"node.exe C:\npm\node_modules\@anthropic-ai\claude-code\cli.js", "cmd.exe"),
         {"windows": True},
-        f"quit Claude Code (pid 100), {IDLE.replace('kill 7', TASKKILL)}",
+        f"quit Claude Code (pid 100); {AGAIN}",
     ),
     "client-on-a-desktop": (
         (SERVER, ["/usr/lib/claude-desktop/electron"], "/usr/bin/claude-desktop", INIT),
@@ -124,12 +124,12 @@ WORDS = {
     "client-in-the-terminal-of-an-editor": (
         (SERVER, ancestor("claude", 100, TTY), ancestor("/x/code --type=ptyHost", 101), INIT),
         {"terminal": TTY},
-        f"quit Claude Code (pid 100), {IDLE}",
+        f"quit Claude Code (pid 100); {AGAIN}",
     ),
     "client-of-a-program": (
         (SERVER, "claude -p x", "python bot.py", INIT),
         {},
-        f"quit Claude Code (pid 100), {IDLE}",
+        f"quit Claude Code (pid 100); {AGAIN}",
     ),
     "client-without-a-window": (
         (SERVER, "opencode serve", INIT),
@@ -315,7 +315,7 @@ WORDS = {
     "client-in-its-own-window-on-windows": (
         (SERVER, r"C:\x\claude.exe", r"C:\x\WindowsTerminal.exe"),
         {"windows": True},
-        f"quit Claude Code (pid 100), or {TASKKILL}: then its session goes on without memtomem",
+        f"quit Claude Code (pid 100); {AGAIN}",
     ),
     "orphan-below-an-init-that-did-not-start-it": (
         (SERVER, Ancestor(1, "init", ["/init"])),
@@ -822,7 +822,9 @@ def follow(words: str, env: dict[str, str] | None = None) -> None:
     command = re.split(r"   |; |, or ", words)[0]
     above = {each.pid for each in psutil.Process().parents()} | {os.getpid()}
     assert above.isdisjoint(map(int, re.findall(r"\b\d+\b", command))), words
-    subprocess.run(command, shell=True, check=True, env=env, timeout=30, capture_output=True)
+    done = subprocess.run(command, shell=True, env=env, timeout=30, capture_output=True, text=True)
+    # Of several, one may have ended with another before its turn comes.
+    assert done.returncode == 0 or "No such process" in done.stderr, (command, done.stderr)
 
 
 @pytest.fixture

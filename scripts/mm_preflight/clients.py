@@ -21,7 +21,8 @@ class Client(NamedTuple):
     idle: bool = False
 
 
-CLAUDE_CODE = Client("Claude Code", typed=True, idle=True)
+# 2.1.197 started no other server, 2.1.332 one after half a second.
+CLAUDE_CODE = Client("Claude Code", typed=True)
 CLAUDE_DESKTOP = Client("Claude Desktop")
 CODEX = Client("Codex CLI", typed=True, idle=True)
 GEMINI = Client("Gemini CLI", typed=True, idle=True)
