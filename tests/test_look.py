@@ -5,7 +5,7 @@ import time
 
 import psutil
 import pytest
-from mm_preflight import scan, table, users
+from mm_preflight import look, scan, table, users
 from mm_preflight.records import Database, Evidence, Files, Seen
 from support import PLATFORMS, linux, use_platform
 
@@ -48,6 +48,37 @@ def test_kernel_thread_is_not_called_hidden(in_process, monkeypatch):
     monkeypatch.setattr(table, "look_at", lambda pid, database: rows.get(pid))
     report = in_process("--json")
     assert (report.status, report.json["uninspected"]) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    "hangs, expected",
+    [("ana", ("unknown", 0)), ("bob", ("clear", 0)), ("", ("clear", 1))],
+    ids=["own file", "another's file", "none"],
+)
+def test_verdict_where_a_file_does_not_answer(in_process, monkeypatch, hangs, expected):
+    """One's own may be memtomem, whatever else is known by then; another's does not count."""
+    rows = {
+        5: seen(5, user="bob"),
+        6: seen(6, user="ana", argv=["python", "/m/job.py"]),
+        7: seen(7, user="bob", argv=["python", "/m/job.py"]),
+    }
+
+    def read(path: str, user: str) -> bytes:
+        if user == hangs:
+            time.sleep(99)
+        return b"1"
+
+    def reader(each: Seen, *_) -> Files:
+        return Files(lambda path: read(path, each.user), lambda path: True)
+
+    monkeypatch.setattr(table, "pids", lambda: {os.getpid(), *rows})
+    monkeypatch.setattr(table, "look_at", lambda pid, database: rows.get(pid))
+    monkeypatch.setattr(table, "is_alive", lambda each: True)
+    monkeypatch.setattr(users, "users", lambda database: frozenset({"ana"}))
+    monkeypatch.setattr(scan, "reader", reader)
+    monkeypatch.setattr(look, "SCAN_SECONDS", 3.0 if hangs else 8.0)
+    found = in_process("--json").json
+    assert (found["verdict"], len(found["other_users"])) == expected
 
 
 @linux

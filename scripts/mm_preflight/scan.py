@@ -47,8 +47,8 @@ class Scope(NamedTuple):
 def scan(option: str | None, early: Callable[[Result], None]) -> Result:
     """One look at the whole table. Raises Unknown if it cannot be trusted.
 
-    What is told without opening anybody's files is handed to `early`, if it refuses: a file system
-    may not answer.
+    What is known before files are opened is handed to `early`: a file system may not answer. Before
+    those of users who count, if it refuses; before those of others, whatever it is.
     """
     table.require()
     database = find_database(option, table.system.device_of)
@@ -75,15 +75,33 @@ def scan(option: str | None, early: Callable[[Result], None]) -> Result:
         uninspected=sum(table.hides(each) and each.argv != [] for each in found),
         blind_spots=table.blind_spots(known, any(map(_is_denied, found))),
     )
+    return _judged(found, result, [_hiding(each) for each in doubts], scope, early)
+
+
+def _judged(
+    found: list[Seen],
+    result: Result,
+    reasons: list[str],
+    scope: Scope,
+    early: Callable[[Result], None],
+) -> Result:
+    """The verdict over what was found, from what needs no file to what others' files say."""
     judged, untold = _judge(_own_first(found, scope), scope, lambda each: Files(_later, _later))
-    if judged and untold:
-        early(_answer(result, judged, [], scope))
-    later = [each for each, _ in untold]
-    read, silent = _judge(later, scope, lambda each: _reader(each, scope))
-    reasons = [_hiding(each) for each in doubts]
+    if untold and (hits := list(filter(_counts, judged))):
+        answer = _answer(result, hits, [], scope)
+        if answer.verdict == "live":
+            early(answer)
+    own = [each for each, _ in untold if each.ours]
+    read, silent = _judge(own, scope, lambda each: _reader(each, scope))
     reasons += [silence(_who(each), why.args[0]) for each, why in silent if _is_in_doubt(each)]
-    hits = {each.pid: each for each in judged + read}
-    return _answer(result, list(hits.values()), reasons, scope)
+    known = {each.pid: each for each in judged + read}
+    others = [each for each, _ in untold if not each.ours]
+    if others or not all(map(_counts, known.values())):
+        early(_answer(result, list(filter(_counts, known.values())), reasons, scope))
+        known |= {
+            each.pid: each for each in _judge(others, scope, lambda one: _reader(one, scope))[0]
+        }
+    return _answer(result, list(known.values()), reasons, scope)
 
 
 def _answer(result: Result, hits: list[Seen], reasons: list[str], scope: Scope) -> Result:
@@ -172,8 +190,12 @@ def _later(path: str) -> Any:
     raise Later
 
 
+def _counts(each: Seen) -> bool:
+    return bool(each.ours or each.evidence.holds)
+
+
 def _counting_first(found: list[Seen]) -> list[Seen]:
-    return sorted(found, key=lambda each: not (each.ours or each.evidence.holds))
+    return sorted(found, key=lambda each: not _counts(each))
 
 
 def _own_first(found: list[Seen], scope: Scope) -> list[Seen]:
