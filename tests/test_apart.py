@@ -79,6 +79,26 @@ def test_a_hundred_megabytes_are_told_in_time():
     assert time.monotonic() - begin < 20
 
 
+def test_thread_that_imports_meanwhile():
+    """The child has no such thread, and would wait for its import for ever."""
+    code = """
+import sys, threading, time
+import mm_preflight
+class Slow:
+    def find_spec(self, name, *_):
+        if name == "psutil":
+            begun.set()
+            time.sleep(2)
+begun = threading.Event()
+sys.meta_path.insert(0, Slow())
+threading.Thread(target=__import__, args=["psutil"]).start()
+begun.wait()
+print(mm_preflight.main(["--quiet"]))
+"""
+    done = in_a_program(code)
+    assert done.stdout.strip() in ("0", "1"), done.stderr
+
+
 @linux
 def test_hang_of_which_nothing_is_known_is_not_waited_for_again(monkeypatch):
     """Each look would leave a child, and no path can be left out in the next."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 
 from mm_preflight import apart, files
 from mm_preflight.records import REPORT, TYPE_CHECKING, Any, Result, Row, Unknown
@@ -27,6 +28,7 @@ def check(option: str | None = None, silent: dict[str, int] | None = None) -> Re
         if not apart.is_there(pid) or not _is_mounted(mount):
             del silent[mount]
     avoided = frozenset(silent)
+    _import_beside_threads()
     try:
         told, late, pid = apart.call(lambda tell: _look(option, avoided, tell), SCAN_SECONDS)
     except (OSError, RuntimeError) as error:  # a limit on processes, threads or memory
@@ -38,6 +40,14 @@ def check(option: str | None = None, silent: dict[str, int] | None = None) -> Re
         return _from_plain(told)
     # What hangs, and where is not known, would make each look leave another child.
     return Result("unknown", _why(late) if late else NO_ANSWER, again=named or not pid)
+
+
+def _import_beside_threads() -> None:
+    """Where other threads run, one may be importing what the look needs, just as this forks: the
+    child would wait for that for ever."""
+    threading = sys.modules.get("threading")
+    if threading and threading.active_count() > 1:
+        import mm_preflight.scan  # noqa: F401
 
 
 def _look(option: str | None, silent: frozenset[str], tell: Tell) -> None:
