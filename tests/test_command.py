@@ -624,6 +624,28 @@ def test_main_leaves_the_signals_as_they_were(monkeypatch):
     assert [signal.getsignal(each) for each in numbers] == before
 
 
+@not_on_windows("has no SIGCHLD")
+def test_status_where_the_end_of_children_is_ignored(monkeypatch):
+    """As a parent that ignores it hands it on: the system keeps no exit status then."""
+    monkeypatch.setattr(look, "check", lambda option: Result("clear"))
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        assert mm_preflight.main(["--quiet", "--", *THREE]) == 3
+        assert signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+@not_on_windows("has no fork")
+def test_no_process_is_left_to_look_for_command(monkeypatch, capsys):
+    def fork():
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", fork)
+    assert mm_preflight.main(["--", *THREE]) == 126
+    assert "cannot be looked for: [Errno 11] Resource temporarily" in capsys.readouterr().err
+
+
 def test_main_in_a_thread(monkeypatch):
     monkeypatch.setattr(look, "check", lambda option: Result("clear"))
     statuses = []

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from mm_preflight import files
 from mm_preflight.database import database_path, find_database, plain, sudo_user
 from mm_preflight.records import Unknown
 from real import real
@@ -130,9 +131,9 @@ print(json.dumps(answers))
 def homes(tmp_path_factory):
     """A home folder for each row."""
     homes = {}
-    for name, (_, files) in (TAKEN | NOT_TAKEN).items():
+    for name, (_, texts) in (TAKEN | NOT_TAKEN).items():
         homes[name] = tmp_path_factory.mktemp("home")
-        for file, text in files.items():
+        for file, text in texts.items():
             path = homes[name] / ".memtomem" / file
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(text if isinstance(text, bytes) else text.encode())
@@ -241,3 +242,26 @@ def test_any_file_is_not_a_database(tmp_path, content, taken):
     else:
         with pytest.raises(Unknown, match="is not a database file"):
             find_database(str(path))
+
+
+@not_on_windows("keeps the folder of a process")
+def test_folder_that_was_deleted(tmp_path, monkeypatch):
+    """A path from the root needs none: it is no reason to answer nothing."""
+    (tmp_path / "x.db").touch()
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert find_database(str(tmp_path / "x.db")).path == str(tmp_path / "x.db")
+    with pytest.raises(Unknown, match="cannot be looked at"):
+        find_database("x.db")
+
+
+def test_home_that_does_not_answer_is_named(tmp_path, monkeypatch):
+    """Before the folder of its configuration is listed, it is told what is touched."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    told, listed = [""], []
+    monkeypatch.setattr(files._Watch, "note", staticmethod(lambda who, path: told.append(path)))
+    monkeypatch.setattr(os, "listdir", lambda folder: listed.append(told[-1]) or [])
+    find_database(None)
+    assert [os.path.basename(each) for each in listed] == ["config.d"]

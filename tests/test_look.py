@@ -5,7 +5,7 @@ import time
 
 import psutil
 import pytest
-from mm_preflight import look, scan, table, users
+from mm_preflight import instances, look, scan, table, users
 from mm_preflight.records import Database, Evidence, Files, Seen
 from support import PLATFORMS, linux, use_platform
 
@@ -159,3 +159,13 @@ def test_other_user_who_holds_the_database_counts_at_any_time():
     scope = scan.Scope(DATABASE, frozenset({"ana"}), 0.0)
     files = Files(lambda path: b"", lambda path: True)
     assert [each.pid for each in scan._judge([holder], scope, lambda each: files)[0]] == [5]
+
+
+def test_long_argv_is_cut_as_a_whole():
+    """Fifty processes of another user, each with megabytes of arguments, take all the time."""
+    shown = instances._shown(["python", *["x" * 50_000] * 100, *[""] * 100_000])
+    assert sum(map(len, shown)) <= instances.ARGUMENTS_SHOWN + 1
+    assert shown[0] == "python"
+    assert (shown[-1], len(shown)) == ("…", 4)
+    assert len(instances._shown([""] * 1_000_000)) == instances.ARGUMENTS_SHOWN + 1
+    assert instances._shown(["mm", "web"]) == ["mm", "web"]

@@ -54,13 +54,13 @@ def _in_a_child(work: Work, seconds: float) -> tuple[Any, Late | None, int]:
 
     step = mmap.mmap(-1, STEP_SIZE)
     read, write = os.pipe()
-    pid = -1
+    parent, pid = os.getpid(), -1
     try:
         pid = os.fork()
         if pid == 0:
             _be_the_child(work, step, write)
     except BaseException:  # in the child too: it must not go on as a second parent
-        if pid == 0:
+        if os.getpid() != parent:
             os._exit(1)
         os.close(read)
         raise
@@ -81,6 +81,8 @@ def _in_a_child(work: Work, seconds: float) -> tuple[Any, Late | None, int]:
 def _be_the_child(work: Work, step: Any, write: int) -> None:
     """Work, tell, and end: this never returns."""
     os.setsid()  # Ctrl-C is for the parent
+    while write < 3:  # the parent's own standard streams were closed
+        write = os.dup(write)
     null = os.open(os.devnull, os.O_RDWR)
     for each in range(3):
         os.dup2(null, each)
@@ -95,9 +97,9 @@ def _be_the_child(work: Work, step: Any, write: int) -> None:
 
     def tell(value: Any) -> None:
         data = marshal.dumps(value)
-        data = len(data).to_bytes(8, "little") + data
-        while data:
-            data = data[os.write(write, data) :]
+        left = memoryview(len(data).to_bytes(8, "little") + data)
+        while left:
+            left = left[os.write(write, left) :]
 
     work(tell)
     os._exit(0)
@@ -117,16 +119,20 @@ def _late(step: bytes) -> Late:
 
 
 def _listen(read: int, end: float) -> tuple[Any, bool]:
-    """What came last before `end`, and whether the child had ended by then."""
+    """What came last before `end`, and whether the child had ended by then.
+
+    Also what lies there after `end` is read: this process may have been stopped meanwhile (Ctrl-Z).
+    """
     import select
 
-    told, data = None, b""
-    while (left := end - time.monotonic()) > 0 and select.select([read], [], [], left)[0]:
+    told, data = None, bytearray()
+    while select.select([read], [], [], max(0.0, end - time.monotonic()))[0]:
         if not (more := os.read(read, 1 << 20)):
             return told, True
         data += more
         while len(data) >= 8 and len(data) >= (size := 8 + int.from_bytes(data[:8], "little")):
-            told, data = marshal.loads(data[8:size]), data[size:]
+            told = marshal.loads(data[8:size])
+            del data[:size]
     return told, False
 
 

@@ -58,7 +58,10 @@ def find(name: str) -> str:
         there = shutil.which(name, os.F_OK) or (os.path.dirname(name) and os.path.exists(name))
         tell((found, bool(there)))
 
-    told, late, _ = apart.call(search, FIND_SECONDS)
+    try:
+        told, late, _ = apart.call(search, FIND_SECONDS)
+    except (OSError, RuntimeError) as error:  # a limit on processes, threads or memory
+        raise _not_started(name, missing=False, why=f"cannot be looked for: {error}") from None
     if late or not told:
         why = f"was not found in {FIND_SECONDS:g} s: a folder of PATH does not answer"
         raise _not_started(name, missing=False, why=why)
@@ -119,10 +122,14 @@ def _send(child: subprocess.Popen[bytes], number: int) -> None:
 def _install(handler: Callable[[int, object], None]) -> list[Callable[[], object]]:
     """Handle these signals, but those that are ignored (nohup). Returns how to undo it.
 
-    With a function, because COMMAND would inherit SIG_IGN. Only the main thread may do it.
+    With a function, because COMMAND would inherit SIG_IGN. Only the main thread may do it. Where
+    the end of a child is ignored, the system keeps no exit status, and each would be 0.
     """
     undo: list[Callable[[], object]] = []
     if threading.current_thread() is threading.main_thread():
+        child = getattr(signal, "SIGCHLD", None)
+        if child and signal.getsignal(child) == signal.SIG_IGN:
+            undo.append(partial(signal.signal, child, signal.signal(child, signal.SIG_DFL)))
         for each in signal.Signals:
             old = signal.getsignal(each) if each.name in SIGNALS else None
             if old not in (None, signal.SIG_IGN):

@@ -48,6 +48,7 @@ def database_path() -> str:
     home = os.path.join(user_home(), ".memtomem")
     folder, names = os.path.join(home, "config.d"), list[str]()
     with suppress(FileNotFoundError, NotADirectoryError):
+        touch(folder)
         names = sorted(name for name in os.listdir(folder) if name.endswith(".json"))
     path = os.path.join(home, "memtomem.db")
     for source in [*(os.path.join(folder, name) for name in names), f"{home}/config.json"]:
@@ -117,14 +118,16 @@ def find_database(
 ) -> Database:
     """The database of --db or of the configuration. Raises Unknown if it cannot be looked at.
 
-    `device_of`: the device of the file system that a resolved path lies on.
+    `device_of`: the device of the file system that a file lies on, "" if untold.
     """
     looking_at("the database")
     try:
         path = database_path() if option is None else option
         if path[:1] == "~" and path[1:2] in ("", "/", "\\"):
             path = user_home() + path[1:]
-        path = os.path.join(os.getcwd(), os.path.expanduser(path))
+        path = os.path.expanduser(path)
+        if not os.path.isabs(path):  # else the folder does not matter, which may be deleted
+            path = os.path.join(os.getcwd(), path)
         touch(path)
         real = os.path.realpath(path)  # before abspath: the system follows a link before its ".."
         path = os.path.abspath(path)

@@ -18,6 +18,7 @@ MAIN_LIMIT = 1 << 16  # bytes of a zip application's main file
 IMPORTABLE = (0, 8)  # stored and deflated: what Python's own zipimport takes
 LINKS = 40  # on the way to one file; Linux follows no more
 MOUNTS = "/proc/self/mountinfo"
+ROOT = re.compile(r"/proc/\d+/root")  # it reads as a link to "/", and leads into other mounts
 
 
 class Silent(Unknown):
@@ -63,7 +64,7 @@ def touch(path: str) -> None:
         elif part not in ("", "."):
             step = f"{done}/{part}"
             _about_to_touch(step)
-            if target := _target(step):
+            if target := "" if ROOT.fullmatch(step) else _target(step):
                 links += 1
                 done = "" if target[0] == "/" else done
                 todo += target.split("/")[::-1]
@@ -86,19 +87,19 @@ def _target(step: str) -> str:
         return ""
 
 
-def mount_of(path: str) -> tuple[str, str]:
-    """Where the file system of a resolved path is mounted, and its device as `major:minor`.
+def mount_of(path: str, mounts: str = MOUNTS) -> str:
+    """Where the file system of a resolved path is mounted, by its text; of `mounts`, a mountinfo.
 
-    Asks nothing of that file system; ("", "") where the system does not list its mounts.
+    Asks nothing of that file system; "" where the system does not list its mounts.
     """
-    best = ("", "")
-    with suppress(OSError), open(MOUNTS, "rb") as file:
-        for line in file.read().decode("utf-8", "surrogateescape").splitlines():
-            fields = line.split(" ")
+    best = ""
+    with suppress(OSError), open(mounts, "rb") as file:
+        for line in file:  # as bytes: to text, a name may hold what ends a line
+            fields = line.decode("utf-8", "surrogateescape").split(" ")
             mount = re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)), fields[4])
             below = path == mount or path.startswith(mount.rstrip("/") + "/")
-            if below and len(mount) >= len(best[0]):  # of two on one folder, the later is seen
-                best = mount, fields[2]
+            if below and len(mount) >= len(best):  # of two on one folder, the later is seen
+                best = mount
     return best
 
 

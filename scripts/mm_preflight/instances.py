@@ -15,7 +15,7 @@ from mm_preflight.report import visible
 from mm_preflight.tree import Known, chain_of, has_parent_to_lose, leads_session, terminal_of
 
 TIME = "%Y-%m-%dT%H:%M:%S+00:00"
-ARGUMENT_SHOWN = 1 << 16  # characters of an argument, for --verbose
+ARGUMENTS_SHOWN = 1 << 16  # characters of an argv, for --verbose: an argv may have megabytes
 Hits = dict[int, Seen]
 Chains = dict[int, list[Ancestor]]
 
@@ -167,12 +167,24 @@ def _row(chief: Seen, origin: Origin, pids: list[int], members: list[Seen], case
         started_by=who and {"pid": who.pid, "name": visible(origin.name, 32)},
         terminal=visible(origin.terminal or "") or None,
         stop=stop(case),
-        argv=[visible(arg, ARGUMENT_SHOWN) for arg in chief.argv or []],
+        argv=_shown(chief.argv or []),
         registered=visible("".join(locks[:1])),
         began=started,
         age=started and max(0.0, time.time() - started),
         within=False,
     )
+
+
+def _shown(argv: list[str]) -> list[str]:
+    """An argv as far as it is shown; what is left out is "…"."""
+    shown: list[str] = []
+    left = ARGUMENTS_SHOWN
+    for arg in argv:
+        if left <= 0:
+            return [*shown, "…"]
+        shown.append(visible(arg, left))
+        left -= len(arg) + 1  # each takes a place, also an empty one
+    return shown
 
 
 def _case(chief: Seen, origin: Origin, members: list[Seen], family: set[int]) -> Case:

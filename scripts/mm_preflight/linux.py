@@ -14,7 +14,6 @@ import stat
 from contextlib import suppress
 
 from mm_preflight.argv import is_python, is_shell
-from mm_preflight.files import mount_of
 from mm_preflight.records import Any, Database, Evidence, Glance, Held, Unknown
 from mm_preflight.registry import LOCK, is_presence, pid_of
 
@@ -109,21 +108,22 @@ def _is_database(pid: int, file: str, path: str, database: Database) -> bool:
     """Whether a descriptor is of the database: by its device and inode, or deleted, by its path."""
     if path.endswith(DELETED) and path.removesuffix(DELETED) in database.paths:
         return True
-    if not _is_on(pid, file, database.device):  # of another file system, nothing is touched
+    device = _device(pid, file)
+    if device and database.device and device != database.device:  # nothing there is touched
         return False
     info = os.stat(f"/proc/{pid}/fd/{file}")
     return (info.st_dev, info.st_ino) in database.ids
 
 
-def _is_on(pid: int, file: str, device: str) -> bool:
-    """Whether a descriptor is of a file on this device, as far as /proc tells."""
+def _device(pid: int, file: str) -> str:
+    """The device of the file system that a descriptor is of, as mountinfo has it; "" if untold."""
     mount = _fdinfo(pid, file).get("mnt_id", "")
     with suppress(OSError), open(f"/proc/{pid}/mountinfo", "rb") as listing:
         for line in listing:
             fields = line.decode("utf-8", "replace").split(" ", 3)
             if fields[0] == mount:
-                return fields[2] == device
-    return True
+                return fields[2]
+    return ""
 
 
 def _fdinfo(pid: int, file: str) -> dict[str, str]:
@@ -164,8 +164,18 @@ def cwd_of(pid: int) -> str:
 
 
 def device_of(path: str) -> str:
-    """The device of the file system that a resolved path lies on, as mountinfo has it."""
-    return mount_of(path)[1]
+    """The device of the file system that a file lies on, as mountinfo has it; "" if untold.
+
+    By a descriptor: the text of its path tells another, where a mount lies over a mount.
+    """
+    try:
+        file = os.open(path, os.O_PATH)
+        try:
+            return _device(os.getpid(), str(file))
+        finally:
+            os.close(file)
+    except OSError:
+        return ""
 
 
 def root_of(pid: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 
 from mm_preflight import apart, files
 from mm_preflight.records import REPORT, TYPE_CHECKING, Any, Result, Row, Unknown
@@ -27,15 +28,26 @@ def check(option: str | None = None, silent: dict[str, int] | None = None) -> Re
         if not apart.is_there(pid) or not _is_mounted(mount):
             del silent[mount]
     avoided = frozenset(silent)
+    _import_beside_threads()
     try:
         told, late, pid = apart.call(lambda tell: _look(option, avoided, tell), SCAN_SECONDS)
     except (OSError, RuntimeError) as error:  # a limit on processes, threads or memory
         return Result("unknown", visible(f"{error}; end something, and run this again"))
-    if late and pid:
+    named = late is not None and late.args[1] != ""
+    if late and pid and named:
         silent[_mount(late.args[1])] = pid
     if told is not None:
         return _from_plain(told)
-    return Result("unknown", _why(late) if late else NO_ANSWER)
+    # What hangs, and where is not known, would make each look leave another child.
+    return Result("unknown", _why(late) if late else NO_ANSWER, again=named or not pid)
+
+
+def _import_beside_threads() -> None:
+    """Where other threads run, one may be importing what the look needs, just as this forks: the
+    child would wait for that for ever."""
+    threading = sys.modules.get("threading")
+    if threading and threading.active_count() > 1:
+        import mm_preflight.scan  # noqa: F401
 
 
 def _look(option: str | None, silent: frozenset[str], tell: Tell) -> None:
@@ -77,10 +89,10 @@ def _why(late: Late) -> str:
 
 def _mount(path: str) -> str:
     """The mount that a resolved path lies on; the path itself where that is not told."""
-    if re.match(r"/proc/\d+/root/", path):  # of another mount namespace
-        return path
-    return files.mount_of(path)[0] or path
+    if found := re.match(r"(/proc/\d+)/root(?=/)", path):  # of another mount namespace
+        return found[0] + files.mount_of(path[found.end() :], f"{found[1]}/mountinfo")
+    return files.mount_of(path) or path
 
 
 def _is_mounted(mount: str) -> bool:
-    return mount.startswith("/proc/") or files.mount_of(mount)[0] in (mount, "")
+    return mount.startswith("/proc/") or files.mount_of(mount) in (mount, "")

@@ -12,6 +12,8 @@ from mm_preflight.records import BLIND_SPOTS, Any, Result, Row
 def visible(text: str, limit: int = 1000) -> str:
     """Text of another process, safe for a terminal: what is not printable is escaped."""
     text = text if len(text) <= limit else text[: limit - 1] + "…"
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 

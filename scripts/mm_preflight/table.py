@@ -132,7 +132,7 @@ class System(NamedTuple):
     cwd_of: Callable[[int], str] = _cwd_of
     # Where a process's files begin, seen from here: "", or a folder if that is elsewhere.
     root_of: Callable[[int], str] = lambda pid: ""
-    # The device of the file system that a resolved path lies on, or "".
+    # The device of the file system that a file lies on, or "".
     device_of: Callable[[str], str] = lambda path: ""
     # What keeps a process from hearing a kill, or None.
     held: Callable[[Any], Held | None] = _held
