@@ -37,6 +37,11 @@ open({str(told)!r}, "w").write(repr(found))
     assert told.read_text() == "('said', None, 0)"
 
 
+def test_chroot_without_dev_null(monkeypatch, tmp_path):
+    monkeypatch.setattr(os, "devnull", str(tmp_path / "null"))
+    assert apart.call(lambda tell: tell(os.read(0, 1)), 30) == (b"", None, 0)
+
+
 def test_ctrl_c_as_the_child_begins(tmp_path):
     """It must not go on as a second parent."""
     code = """

@@ -83,7 +83,7 @@ def _be_the_child(work: Work, step: Any, write: int) -> None:
     os.setsid()  # Ctrl-C is for the parent
     while write < 3:  # the parent's own standard streams were closed
         write = os.dup(write)
-    null = os.open(os.devnull, os.O_RDWR)
+    null = _nothing()
     for each in range(3):
         os.dup2(null, each)
     try:
@@ -103,6 +103,15 @@ def _be_the_child(work: Work, step: Any, write: int) -> None:
 
     work(tell)
     os._exit(0)
+
+
+def _nothing() -> int:
+    """A descriptor that nothing comes from; in a bare chroot, a pipe without its other end."""
+    with suppress(OSError):
+        return os.open(os.devnull, os.O_RDWR)
+    read, write = os.pipe()
+    os.close(write)
+    return read
 
 
 def _note(step: Any, who: str, path: str) -> None:
