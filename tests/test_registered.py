@@ -171,6 +171,8 @@ file = open(path, "w")
 fcntl.flock(file, fcntl.LOCK_EX)
 if mode == "unlinked":
     os.unlink(path)
+if mode == "moved":
+    os.rename(folder, folder + ".old")
 child = os.fork() if mode == "fork" else 0
 if child:
     print("ready", child, flush=True)
@@ -196,7 +198,7 @@ def folder_of(tmp_path):
 
 
 @linux
-@pytest.mark.parametrize("mode", ["plain", "unlinked"])
+@pytest.mark.parametrize("mode", ["plain", "moved", "unlinked"])
 def test_holder_counts(start, stand_in, preflight, platform, tmp_path, mode):
     pid = start(stand_in.python, "-c", HOLD, folder_of(tmp_path), mode)
     row = preflight("--json").of(pid)
@@ -256,7 +258,8 @@ def test_name_of_what_is_no_file(start, stand_in, tmp_path, only, in_process, ki
         ("/run/user/1000/memtomem/instances/12" + TAIL, 12),
         ("C:\\Users\\a\\AppData\\Local\\Temp\\memtomem-0\\presence\\12" + TAIL, 12),
         ("/tmp/memtomem-0/other/12" + TAIL, 0),
-        ("/tmp/mine/presence/12" + TAIL, 0),
+        ("/tmp/memtomem-0.old/presence/12" + TAIL, 12),  # moved
+        ("/presence/12" + TAIL, 12),  # of a file system that was unmounted lazily
         ("/tmp/memtomem-0/presence/12" + TAIL + ".bak", 0),
         ("/tmp/memtomem-0/presence/x" + TAIL, 0),
         ("/tmp/memtomem-0/presence/99999999999" + TAIL, 0),

@@ -21,17 +21,18 @@ LOCK = ".lock"
 PRESENCE = "presence"
 FOLDERS = (PRESENCE, "instances")
 NAME = re.compile(r"(\d{1,10})-\d{1,10}-[0-9a-f]{16}-[0-9a-f]{8}-[0-9a-f]{8}\.lock")
-RUNTIME_FOLDER = re.compile(r"memtomem(-\d+)?")
 FILES_READ = 200_000  # names in one runtime folder; memtomem clears it at each start
 LATER_SECONDS = 5.0  # by how much a process may have started after its file was made: clocks
 
 
 def pid_of(path: str) -> int:
-    """The PID in the path of one of memtomem's lock files; 0 if it is none."""
-    *_, runtime, folder, name = ["", "", *re.split(r"[/\\]", path)]
+    """The PID in the path of one of memtomem's lock files; 0 if it is none.
+
+    Whatever the runtime folder is called: that of a live server may have been moved, or unmounted.
+    """
+    *_, folder, name = ["", *re.split(r"[/\\]", path)]
     match = NAME.fullmatch(name)
-    named = match and folder in FOLDERS and RUNTIME_FOLDER.fullmatch(runtime)
-    return int(match[1]) if match and named else 0
+    return int(match[1]) if match and folder in FOLDERS else 0
 
 
 def is_presence(path: str) -> bool:
