@@ -107,9 +107,22 @@ def test_what_is_dead_is_not_alive(monkeypatch, status):
     assert not table.is_alive(each)
 
 
-def test_pid_that_was_used_again_is_not_alive():
+@pytest.mark.parametrize("seconds, alive", [(-10, False), (-1, True), (1, True)])
+def test_pid_that_was_used_again_is_not_alive(seconds, alive):
+    """Its process started later; by a second, the clock may have been set meanwhile."""
     here = psutil.Process()
-    assert not table.is_alive(seen(here.pid, started=here.create_time() - 1))
+    assert table.is_alive(seen(here.pid, started=here.create_time() + seconds)) is alive
+
+
+def test_start_that_was_not_told_is_no_other(monkeypatch):
+    assert table.is_alive(seen(os.getpid(), started=None))
+
+
+def test_portable_table_beside_a_silent_mount(monkeypatch):
+    """What is open there is not the database, which answers."""
+    monkeypatch.setattr(look.files._Watch, "silent", frozenset({"/m"}))
+    database = DATABASE._replace(names=("x.db",), paths=frozenset({"/x.db"}))
+    assert table._leads_to("/m/x.db", database) is False
 
 
 @pytest.mark.parametrize(

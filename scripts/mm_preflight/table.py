@@ -41,6 +41,9 @@ TROUBLE: tuple[type[Exception], ...]
 TROUBLE = (OSError, SystemError, IndexError, ValueError, RuntimeError)  # psutil raises all of them
 TROUBLE += (psutil.Error,) if psutil else ()
 UNTOLD: tuple[type[Exception], ...] = (*TROUBLE, Silent)
+# By how much a start may seem to change: psutil counts it from the boot, whose time of day moves
+# with the clock, and which some containers compute anew at each reading.
+CLOCK_SECONDS = 2.0
 HIDDEN = Seen(0, 0, None, None, "", "", None, False, Evidence(None))  # nothing more is asked
 
 
@@ -85,9 +88,13 @@ def _evidence(process: Any, database: Database) -> Evidence:
 def _leads_to(path: str, database: Database) -> bool:
     if not database.linked and not path.lower().endswith(database.names):
         return False
+    return ask(lambda: _identity(path), None) in database.ids  # none on a silent mount
+
+
+def _identity(path: str) -> tuple[int, int]:
     touch(path)
-    info = ask(lambda: os.stat(path), None)
-    return info is not None and (info.st_dev, info.st_ino) in database.ids
+    info = os.stat(path)
+    return info.st_dev, info.st_ino
 
 
 def _open_files(process: Any) -> list[str]:
@@ -252,7 +259,9 @@ def is_alive(seen: Seen) -> bool:
     try:
         process = psutil.Process(seen.thread)
         dead = ask(process.status, "") in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
-        return not dead and ask(process.create_time, None) in (seen.started, None)
+        started = ask(process.create_time, None)
+        known = started is not None and seen.started is not None
+        return not dead and not (known and abs(started - seen.started) > CLOCK_SECONDS)
     except psutil.NoSuchProcess:
         return False
     except TROUBLE:
