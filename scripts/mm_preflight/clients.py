@@ -1,7 +1,7 @@
 """The MCP clients that people use: what their processes are called, and how each is left. Pure.
 
-To add one: a line in CLIENTS (and in PACKAGES, if npm installs it), and a heading on the page
-docs/guides/stop-mm-processes.md.
+To add one: a line in CLIENTS (and in PACKAGES, if npm installs it), and its name in the table of
+the page docs/guides/stop-mm-processes.md.
 """
 
 from __future__ import annotations
