@@ -1,12 +1,14 @@
 """The child that looks: streams that are closed, a stop by Ctrl-Z; and which mount a path is on."""
 
+import io
 import os
 import subprocess
 import sys
 import time
 
 import pytest
-from mm_preflight import apart, files, look
+from mm_preflight import apart, database, files, look
+from mm_preflight import linux as linux_room
 from support import SCRIPT, linux, not_on_windows
 
 pytestmark = not_on_windows("has no fork: a thread does it")
@@ -140,6 +142,29 @@ def test_mount_with_an_odd_name(monkeypatch, tmp_path):
     assert files.mount_of("/x", mounts) == "/"
     assert files.mount_of("/m\u2028/x", mounts) == "/m\u2028"
     assert files.mount_of("/a b/x", mounts) == "/a b"
+
+
+@linux
+def test_mounts_are_read_once_for_a_process(tmp_path, monkeypatch):
+    """With a database of two names each descriptor may be its; a desktop has hundreds of mounts."""
+    (tmp_path / "x.db").touch()
+    os.link(tmp_path / "x.db", tmp_path / "y.db")
+    found = database.find_database(str(tmp_path / "x.db"), linux_room.device_of)
+    kept = [os.open(__file__, os.O_RDONLY) for _ in range(20)]
+    opened = []
+
+    def watched(path, *more, **options):
+        opened.append(str(path))
+        return io.open(path, *more, **options)
+
+    monkeypatch.setattr(linux_room, "open", watched, raising=False)
+    assert linux_room.evidence(os.getpid(), found).holds is False
+    assert sum("fdinfo" in each for each in opened) >= len(kept)
+    assert sum("mountinfo" in each for each in opened) == 1
+    kept.append(os.open(tmp_path / "y.db", os.O_RDONLY))
+    assert linux_room.evidence(os.getpid(), found).holds is True
+    for each in kept:
+        os.close(each)
 
 
 @linux

@@ -88,6 +88,7 @@ def evidence(pid: int, database: Database) -> Evidence:
     holds: bool | None = False
     registered = ""
     endings = (*database.names, LOCK)
+    mounts: dict[str, str] = {}
     for file in files:
         try:
             path = os.readlink(folder + file)
@@ -97,33 +98,36 @@ def evidence(pid: int, database: Database) -> Evidence:
                 if not registered or is_presence(plain):
                     registered = plain
             elif (near or (database.linked and path[0] == "/")) and holds is not True:
-                holds = _is_database(pid, file, path, database) or holds
+                holds = _is_database(pid, file, path, database, mounts) or holds
         except OSError as error:
             if error.errno not in (*GONE, errno.ENAMETOOLONG):  # not: closed meanwhile
                 holds = holds or None
     return Evidence(holds, registered)
 
 
-def _is_database(pid: int, file: str, path: str, database: Database) -> bool:
+def _is_database(
+    pid: int, file: str, path: str, database: Database, mounts: dict[str, str]
+) -> bool:
     """Whether a descriptor is of the database: by its device and inode, or deleted, by its path."""
     if path.endswith(DELETED) and path.removesuffix(DELETED) in database.paths:
         return True
-    device = _device(pid, file)
+    device = _device(pid, file, mounts)
     if device and database.device and device != database.device:  # nothing there is touched
         return False
     info = os.stat(f"/proc/{pid}/fd/{file}")
     return (info.st_dev, info.st_ino) in database.ids
 
 
-def _device(pid: int, file: str) -> str:
-    """The device of the file system that a descriptor is of, as mountinfo has it; "" if untold."""
-    mount = _fdinfo(pid, file).get("mnt_id", "")
-    with suppress(OSError), open(f"/proc/{pid}/mountinfo", "rb") as listing:
-        for line in listing:
-            fields = line.decode("utf-8", "replace").split(" ", 3)
-            if fields[0] == mount:
-                return fields[2]
-    return ""
+def _device(pid: int, file: str, mounts: dict[str, str]) -> str:
+    """The device of the file system that a descriptor is of, as mountinfo has it; "" if untold.
+
+    `mounts`: the devices of the process by the mount's ID, or {}: then it is filled here.
+    """
+    if not mounts:
+        with suppress(OSError), open(f"/proc/{pid}/mountinfo", "rb") as listing:
+            lines = (line.decode("utf-8", "replace").split(" ", 3) for line in listing)
+            mounts |= {mount: device for mount, _, device, _ in lines}
+    return mounts.get(_fdinfo(pid, file).get("mnt_id", ""), "")
 
 
 def _fdinfo(pid: int, file: str) -> dict[str, str]:
@@ -171,7 +175,7 @@ def device_of(path: str) -> str:
     try:
         file = os.open(path, os.O_PATH)
         try:
-            return _device(os.getpid(), str(file))
+            return _device(os.getpid(), str(file), {})
         finally:
             os.close(file)
     except OSError:
