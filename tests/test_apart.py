@@ -1,6 +1,5 @@
 """The child that looks: streams that are closed, a stop by Ctrl-Z; and which mount a path is on."""
 
-import io
 import os
 import subprocess
 import sys
@@ -155,7 +154,7 @@ def test_mounts_are_read_once_for_a_process(tmp_path, monkeypatch):
 
     def watched(path, *more, **options):
         opened.append(str(path))
-        return io.open(path, *more, **options)
+        return open(path, *more, **options)
 
     monkeypatch.setattr(linux_room, "open", watched, raising=False)
     assert linux_room.evidence(os.getpid(), found).holds is False
