@@ -6,6 +6,7 @@ Reads {"steps": [[name, argv, …], …], "processes": [argv, …], "python": �
 ended with to FOLDER/results.json. Nothing here hands a pipe to what may hang.
 """
 
+import contextlib
 import json
 import os
 import subprocess
@@ -112,7 +113,8 @@ def main(root: Path) -> None:
             results[name]["left"] = children_left()
     finally:
         gate.unlink(missing_ok=True)
-        Path(abort).write_text("1")
+        with contextlib.suppress(OSError):  # a step may have freed it
+            Path(abort).write_text("1")
         for process in [*processes, server]:
             process.kill()
             process.wait()

@@ -582,8 +582,8 @@ WORDS = {
     ),
     "waiting": (
         (INDEX, "bash", INIT),
-        {"held": Held(kind="waiting", mount="/mnt/x", cure="sudo umount -f -l /mnt/x")},
-        "no kill ends it while it waits for /mnt/x: sudo umount -f -l /mnt/x; then let it finish, "
+        {"held": Held(kind="waiting", mount="/mnt/x", cure="sudo umount -l -f /mnt/x")},
+        "no kill ends it while it waits for /mnt/x: sudo umount -l -f /mnt/x; then let it finish, "
         "or kill 7",
     ),
     "waiting-for-what-cannot-be-told": (

@@ -69,14 +69,18 @@ def test_script_on_a_mount_that_does_not_answer(real, silent, tmp_path, platform
             ("json", [*check, "--json"], {}),
             ("wait", [*check, "--wait", "11"], {}),
             ("command", [*check, "--", "touch", str(tmp_path / "ran")], {}),
+            ("advice", ["umount", "-l", "-f", "{m}"], {}),
+            ("after", check, {}),
         ],
         [[real.python, "{m}/job.py"]],
     )
     mount = str(tmp_path / "m")
+    followed, after = results.pop("advice"), results.pop("after")
+    assert (followed["status"], after["status"], after["left"]) == (0, 0, 0)
     for name, result in results.items():
         assert result["status"] == 2, name
         assert f"needs a file on {mount}, which does not answer" in text_of(result)
-        assert f"sudo umount -l {mount}" in text_of(result)
+        assert f"sudo umount -l -f {mount}" in text_of(result)
         assert "(python" in text_of(result)
         assert result["seconds"] < (10 if name != "wait" else 14)
     assert json.loads(results["json"]["stdout"])["verdict"] == "unknown"

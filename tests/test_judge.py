@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from mm_preflight import judge as room
+from mm_preflight import runners
 from mm_preflight.argv import is_python, read_python_arguments, read_shell_arguments
 from mm_preflight.records import Files
 
@@ -344,7 +345,15 @@ INNOCENT_ON_WINDOWS = {
 
 @pytest.mark.parametrize("argv, expected", rows(ALIVE))
 def test_alive(argv, expected):
-    assert judge(split(argv))[:2] == expected
+    found = judge(split(argv))
+    assert found and found[:2] == expected
+
+
+def test_each_runner_can_be_found():
+    """As it stands in IN_PROCESS; with a capital, or with what counts as a version, it is not."""
+    for name in sorted(runners.IN_PROCESS):
+        found = [each.runner for each in runners.given(name, ["app.py"])]
+        assert found == [name], f"write {name} in lower case, with no number at its end"
 
 
 @pytest.mark.parametrize("argv, expected", rows(ALIVE_ON_WINDOWS))

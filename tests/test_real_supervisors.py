@@ -396,7 +396,7 @@ def test_waiting_for_a_mount(world, root, killed):
             world.shell(f"kill {row['pid']}; kill -9 {row['pid']}")
         row = after_state(lambda: world.rows()[0], "no kill ends it")
         assert row["stop"].startswith(
-            f"no kill ends it while it waits for {mount}: umount -f -l {mount}; then let it finish"
+            f"no kill ends it while it waits for {mount}: umount -l -f {mount}; then let it finish"
         )
-        paste(world, f"umount -f -l {mount}")
+        paste(world, f"umount -l -f {mount}")
         assert gone(world)

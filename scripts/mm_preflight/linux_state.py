@@ -35,7 +35,7 @@ def held(pid: int) -> Held | None:
         mount = waits_for(pid)
         # Of what is not plain, nothing is told to be pasted; and "/" is not to be taken away.
         # -l alone takes the mount away, and lets wait who waits for it.
-        cure = f"{sudo()}umount -f -l {mount}" if FOLDER.fullmatch(mount) else ""
+        cure = f"{sudo()}umount -l -f {mount}" if FOLDER.fullmatch(mount) else ""
         return Held(kind="waiting", mount=mount if cure else "", cure=cure)
     return None
 

@@ -23,7 +23,7 @@ def silence(who: str, mount: str) -> str:
     if mount == "/" or mount.startswith("/proc/") or not re.fullmatch(r"/[\w.@:/-]*", mount):
         return f"{cause}; run this again when it does"
     return (
-        f"{cause}; bring it back, or run: sudo umount -l {mount}   (a kill does nothing to a "
+        f"{cause}; bring it back, or run: sudo umount -l -f {mount}   (a kill does nothing to a "
         "process that waits for it)"
     )
 

@@ -49,10 +49,12 @@ def test_exit_codes():
 def test_json_fields():
     fields = Row._fields
     public = fields[: fields.index("registered") + 1]
-    assert first_column("`--json`") == ["schema_version", *RESULT, *public, "during_command"]
+    table = ["schema_version", *RESULT, *public, "during_command"]
+    assert first_column("`--json`") == table, "the table differs from the program"
     example = json.loads(re.search(r"```json\n(.*?)```", PAGE, re.S)[1])
-    assert list(example) == ["schema_version", *RESULT]
-    assert list(example["processes"][0]) == list(public[:-2])
+    assert list(example) == ["schema_version", *RESULT], "the example differs from the program"
+    process = list(example["processes"][0])
+    assert process == list(public[:-2]), "the example's process differs from the program"
 
 
 def test_blind_spots():
@@ -76,7 +78,7 @@ def test_each_client_has_its_row():
     names = {client.name for client in [*clients.CLIENTS.values(), clients.CLAUDE_DESKTOP]}
     rows = re.findall(r"^\| ([^|`]+?) \|.*\| (.+?) \|$", STOP.split("## Each client")[1], re.M)
     told = {name: run for row, run in rows for name in row.split(", ")}
-    assert names <= set(told), names - set(told)
+    assert names <= set(told), f"not in the table of stop-mm-processes.md: {names - set(told)}"
     pinned = (ROOT / "tests" / "clients.py").read_text(encoding="utf-8")
     pinned = dict(re.findall(r'^    "(\w+)": \("\S+", "([\d.]+)"\),$', pinned, re.M))
     assert len(pinned) >= 4
