@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from home import Home, give, program, serving
 from real import VERSION, given
+
+from postflight.home import Home, give, program, serving
 
 NAMES = [f"old/n{number:02}.md" for number in range(10)] + [f"new/n{n:02}.md" for n in range(6)]
 

@@ -9,10 +9,11 @@ import math
 
 import pytest
 import reproduce_mix
-from home import give
 from mm_postflight import asking
 from mm_postflight.asking import SENTENCES, Embedder
 from mm_postflight.records import Fault, Unknown
+
+from postflight.home import give
 
 DIMENSION = 64
 TEXTS = [f"note {number}" for number in range(12)]

@@ -14,10 +14,11 @@ import time
 
 import pytest
 import reproduce_mix
-from conftest import NAMES
-from home import DIMENSION, Home, give, program, put, vector_of
 from real import VERSION, given, isolated
 from support import linux
+
+from postflight.conftest import NAMES
+from postflight.home import DIMENSION, Home, give, program, put, vector_of
 
 VERSIONS = [VERSION, "0.5.0", "0.4.0", "0.3.14"]
 ANOTHER = reproduce_mix.embed("alpha", "something else", DIMENSION)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import random
 
-import home
 import pytest
 from mm_postflight import decide
 from mm_postflight.records import Findings, Vector
+
+from postflight import home
 
 assert home  # it puts the scripts on the path
 

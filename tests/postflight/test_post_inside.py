@@ -9,11 +9,12 @@ import shutil
 import sys
 
 import pytest
-from home import ROOT, Home, program, within
 from mm_postflight import host
 from mm_postflight.inside import find_python
 from mm_postflight.records import Unknown
 from support import WINDOWS, not_on_windows
+
+from postflight.home import ROOT, Home, program, within
 
 ROOMS = sorted((ROOT / "scripts" / "mm_postflight").glob("*.py"))
 LAUNCHER = b"MZ" + bytes(range(256)) * 40

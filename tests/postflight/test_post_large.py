@@ -9,8 +9,9 @@ from array import array
 from pathlib import Path
 
 import pytest
-from home import ROOT
 from support import linux
+
+from postflight.home import ROOT
 
 CHUNKS, DIMENSION = 100_000, 384
 CHECK = """if True:

@@ -15,15 +15,16 @@ import time
 import unicodedata
 from types import SimpleNamespace
 
-import home as homes
 import pytest
 import reproduce_mix
-from home import DIMENSION, HARMLESS, Home, give, program, put, within
 from mm_postflight import cli, consent, records
 from mm_postflight.answer import answer as as_answer
 from mm_postflight.records import EXIT, Findings, Options, Unknown, Vector
 from mm_postflight.report import report
 from support import SECONDS, WINDOWS, not_on_windows, press_ctrl_c, until
+
+from postflight import home as homes
+from postflight.home import DIMENSION, HARMLESS, Home, give, program, put, within
 
 ANOTHER = reproduce_mix.embed("alpha", "something else", DIMENSION)
 

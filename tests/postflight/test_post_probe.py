@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from home import DIMENSION, give, vector_of
 from mm_postflight.asking import SENTENCES
+
+from postflight.home import DIMENSION, give, vector_of
 
 
 @pytest.mark.parametrize("provider", ["ollama", "openai"])

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 import reproduce_mix
-from home import DIMENSION, Home, give, program, put, vector_of, within
 from real import VERSION, isolated
 from support import SECONDS, WINDOWS, linux, not_on_windows, press_ctrl_c, until
+
+from postflight.home import DIMENSION, Home, give, program, put, vector_of, within
 
 ANOTHER = reproduce_mix.embed("alpha", "something else", DIMENSION)
 OLDER = ["0.3.14", "0.4.0", "0.5.0"]
