@@ -18,7 +18,16 @@ from mm_preflight import __version__, look, table
 from mm_preflight.look import check
 from mm_preflight.records import BLIND_SPOTS, EXIT_CODES, Result, Unknown
 from mm_preflight.report import visible, write
-from support import SCRIPT, SECONDS, WINDOWS, environment, linux, not_on_windows, until
+from support import (
+    SCRIPT,
+    SECONDS,
+    WINDOWS,
+    environment,
+    linux,
+    not_on_windows,
+    start_in_foreground,
+    until,
+)
 
 SECRET = "sk-live-0123456789"
 STAY = "import os, time; print('ready', os.getpid(), flush=True); time.sleep(120)\n"
@@ -549,7 +558,8 @@ def on_terminal(home, stand_in):
     def on_terminal(*options, **env):
         argv = [sys.executable, SCRIPT, *options]
         env = environment(stand_in, home) | {"TERM": "xterm"} | env
-        runs.append(subprocess.Popen(argv, env=env, stderr=other, stdout=subprocess.PIPE))
+        pipes = {"stderr": other, "stdout": subprocess.PIPE}
+        runs.append(start_in_foreground(argv, env=env, **pipes))
         return runs[-1], main
 
     yield on_terminal

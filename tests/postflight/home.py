@@ -192,6 +192,7 @@ class Home:
         """The same once more, for a test of its own."""
         shutil.copytree(self.folder, to, symlinks=True)
         home = Home(to, self.memtomem, self.url, self.script)
+        Path(home.env["STUB_LOG"]).unlink(missing_ok=True)
         home.configure()
         with contextlib.closing(sqlite3.connect(home.database)) as connection:
             sql = "UPDATE chunks SET source_file = replace(source_file, ?, ?)"

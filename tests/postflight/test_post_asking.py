@@ -77,7 +77,7 @@ FAULTS = {
     "too large for float32": lambda texts: [[1e300] * DIMENSION] * len(texts),
     "backwards": lambda texts: right(texts)[::-1],
     "shifted": lambda texts: right(texts[1:] + texts[:1]),
-    "sorted": lambda texts: sorted(right(texts)),
+    "sorted": lambda texts: sorted(right(texts), reverse=True),
     "random": lambda texts: right([f"{next(NUMBERS)}" for _ in texts]),
     "another dimension": lambda texts: [each[:-1] for each in right(texts)],
 }
