@@ -43,7 +43,7 @@ PURE |= {
     "supervisors": {"naming", "records"},
     "origin": {"argv", "clients", "loops", "naming", "records", "supervisors"},
     "advice": {"naming", "origin", "records", "supervisors"},
-    "linux_state": {"files", "naming", "records", "supervisors"},
+    "linux_state": {"argv", "files", "records", "supervisors"},
 }
 PURE |= {"agents": {"harmless", "records", "resets"}, "harmless": {"literal"}}
 PURE |= {"literal": set(), "resets": set()}

@@ -8,6 +8,7 @@ that both share. Windows has no fork: there a thread does it, which ends with th
 
 from __future__ import annotations
 
+import gc
 import marshal
 import os
 import time
@@ -81,6 +82,7 @@ def _in_a_child(work: Work, seconds: float) -> tuple[Any, Late | None, int]:
 def _be_the_child(work: Work, step: Any, write: int) -> None:
     """Work, tell, and end: this never returns."""
     os.setsid()  # Ctrl-C is for the parent
+    gc.disable()  # it ends soon, and each collection would copy the memory that both share
     while write < 3:  # the parent's own standard streams were closed
         write = os.dup(write)
     null = _nothing()

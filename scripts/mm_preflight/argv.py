@@ -7,6 +7,7 @@ import re
 # memtomem's four programs, and the module that each runs.
 PROGRAMS = {"mm": "cli", "memtomem": "cli", "memtomem-server": "server", "memtomem-web": "web"}
 PYTHON = re.compile(r"(?i)(?:python|pythonw|pypy|graalpy)[\d.]*(?:-\w+)?_?[a-z]?(?:\.exe)?")
+PLAIN = r"[\w.@+-]{1,40}"  # a word that can be shown, and hides no argument
 SHELLS = frozenset(
     "sh bash dash ash zsh ksh mksh oksh yash fish csh tcsh nu elvish xonsh pwsh powershell cmd"
     "".split()
@@ -21,6 +22,12 @@ SHELL_VALUES = (
 def basename(path: str) -> str:
     """The last part of a path of any platform: argv may come from Windows or POSIX."""
     return path[max(path.rfind("/"), path.rfind("\\")) + 1 :]
+
+
+def one_word(name: str) -> str:
+    """The first plain word of a process's name, which may be a whole command line; or "?"."""
+    match = re.match(PLAIN, name.lstrip("-([ "))
+    return match[0] if match else "?"
 
 
 def is_python(program: str) -> bool:

@@ -7,8 +7,7 @@ import time
 
 from mm_preflight import registry, table, users
 from mm_preflight.advice import Case, stop
-from mm_preflight.argv import is_python, library_user
-from mm_preflight.naming import one_word
+from mm_preflight.argv import is_python, library_user, one_word
 from mm_preflight.origin import Origin, is_launcher, origin
 from mm_preflight.records import Ancestor, Command, Row, Seen
 from mm_preflight.report import visible

@@ -7,8 +7,8 @@ import re
 import time
 from contextlib import suppress
 
+from mm_preflight.argv import one_word
 from mm_preflight.files import read_bounded
-from mm_preflight.naming import one_word
 from mm_preflight.records import Held
 from mm_preflight.supervisors import FOLDER
 

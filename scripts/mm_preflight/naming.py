@@ -8,9 +8,11 @@ from __future__ import annotations
 import re
 
 from mm_preflight.argv import (
+    PLAIN,
     basename,
     is_python,
     is_shell,
+    one_word,
     read_python_arguments,
     read_shell_arguments,
 )
@@ -23,13 +25,6 @@ WITH_VALUE = frozenset(
 )
 MANY_IN_ONE = frozenset({"busybox", "toybox"})  # what they do is their first argument
 OF_A_THREAD = frozenset({"mainthread", "node-mainthread"})  # what newer Node.js calls itself
-PLAIN = re.compile(r"[\w.@+-]{1,40}")
-
-
-def one_word(name: str) -> str:
-    """The first plain word of a process's name, which may be a whole command line; or "?"."""
-    match = PLAIN.match(name.lstrip("-([ "))
-    return match[0] if match else "?"
 
 
 def package_of(path: str) -> str:
@@ -74,7 +69,7 @@ def script_of(each: Ancestor) -> str:
     if program in MANY_IN_ONE:
         script = basename("".join(each.argv[1:2]))
     # What is not plain may be code, and code may hold a secret.
-    program = script if PLAIN.fullmatch(script) else program
+    program = script if re.fullmatch(PLAIN, script) else program
     return program.lower().removesuffix(".exe")
 
 

@@ -20,7 +20,7 @@ from mm_preflight.records import Command, Database, Unknown
 LOCK = ".lock"
 PRESENCE = "presence"
 FOLDERS = (PRESENCE, "instances")
-NAME = re.compile(r"(\d{1,10})-\d{1,10}-[0-9a-f]{16}-[0-9a-f]{8}-[0-9a-f]{8}\.lock")
+NAME = r"(\d{1,10})-\d{1,10}-[0-9a-f]{16}-[0-9a-f]{8}-[0-9a-f]{8}\.lock"
 FILES_READ = 200_000  # names in one runtime folder; memtomem clears it at each start
 LATER_SECONDS = 5.0  # by how much a process may have started after its file was made: clocks
 
@@ -31,7 +31,7 @@ def pid_of(path: str) -> int:
     Whatever the runtime folder is called: that of a live server may have been moved, or unmounted.
     """
     *_, folder, name = ["", *re.split(r"[/\\]", path)]
-    match = NAME.fullmatch(name)
+    match = re.fullmatch(NAME, name)
     return int(match[1]) if match and folder in FOLDERS else 0
 
 

@@ -6,10 +6,10 @@ import os
 import time
 
 from mm_preflight import registry, table, users
+from mm_preflight.argv import one_word
 from mm_preflight.database import find_database
 from mm_preflight.files import Silent, looking_at
 from mm_preflight.judge import judge
-from mm_preflight.naming import one_word
 from mm_preflight.records import (
     TYPE_CHECKING,
     Any,

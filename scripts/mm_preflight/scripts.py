@@ -6,8 +6,8 @@ import os
 import time
 
 from mm_preflight import table
+from mm_preflight.argv import one_word
 from mm_preflight.files import is_trusted, looking_at, read_program, touch
-from mm_preflight.naming import one_word
 from mm_preflight.records import Database, Files, Seen
 
 

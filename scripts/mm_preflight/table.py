@@ -69,7 +69,10 @@ def pids() -> set[int]:
 
 def _glance(pid: int, database: Database) -> Glance | None:
     process = psutil.Process(pid)
-    return Glance(pid, ask(process.exe, ""), _evidence(process, database))
+    exe, found = ask(process.exe, ""), _evidence(process, database)
+    concerns = found.holds is not False or found.registered != ""
+    runs = not exe or is_python(exe) or is_shell(exe) or program_of(exe) != ""
+    return Glance(pid, exe, found) if concerns or runs else None
 
 
 def _evidence(process: Any, database: Database) -> Evidence:
