@@ -107,11 +107,23 @@ def test_what_is_dead_is_not_alive(monkeypatch, status):
     assert not table.is_alive(each)
 
 
-@pytest.mark.parametrize("seconds, alive", [(-10, False), (-1, True), (1, True)])
-def test_pid_that_was_used_again_is_not_alive(seconds, alive):
-    """Its process started later; by a second, the clock may have been set meanwhile."""
+@pytest.mark.parametrize(
+    "seconds, argv, alive",
+    [
+        (-10, "same", False),
+        (-1, "same", True),
+        (1, "same", True),
+        (-1, "other", False),
+        (0, "other", True),
+        (-1, "hidden", True),
+    ],
+)
+def test_pid_that_was_used_again_is_not_alive(seconds, argv, alive):
+    """By a second, the clock may have been set; a server may write over its argv; not both."""
     here = psutil.Process()
-    assert table.is_alive(seen(here.pid, started=here.create_time() + seconds)) is alive
+    argvs = {"same": here.cmdline(), "other": ["sleep", "60"], "hidden": None}
+    each = seen(here.pid, started=here.create_time() + seconds, argv=argvs[argv])
+    assert table.is_alive(each) is alive
 
 
 def test_start_that_was_not_told_is_no_other(monkeypatch):

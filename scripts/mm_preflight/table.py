@@ -44,6 +44,7 @@ UNTOLD: tuple[type[Exception], ...] = (*TROUBLE, Silent)
 # By how much a start may seem to change: psutil counts it from the boot, whose time of day moves
 # with the clock, and which some containers compute anew at each reading.
 CLOCK_SECONDS = 2.0
+TICK_SECONDS = 0.02  # the process table itself counts in hundredths
 HIDDEN = Seen(0, 0, None, None, "", "", None, False, Evidence(None))  # nothing more is asked
 
 
@@ -261,14 +262,27 @@ def is_alive(seen: Seen) -> bool:
     """Whether it is still the process that was looked at, and no zombie."""
     try:
         process = psutil.Process(seen.thread)
-        dead = ask(process.status, "") in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
-        started = ask(process.create_time, None)
-        known = started is not None and seen.started is not None
-        return not dead and not (known and abs(started - seen.started) > CLOCK_SECONDS)
+        if ask(process.status, "") in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
+            return False
+        return _is_same(process, seen)
     except psutil.NoSuchProcess:
         return False
     except TROUBLE:
         return True
+
+
+def _is_same(process: Any, seen: Seen) -> bool:
+    """Whether the PID was not used again meanwhile, as far as that can be told.
+
+    A clock that is set moves every start a little, and a server may write over its argv: only both
+    together say that it is another one.
+    """
+    started = ask(process.create_time, None)
+    if started is None or seen.started is None or abs(started - seen.started) <= TICK_SECONDS:
+        return True
+    argv: list[str] | None = ask(process.cmdline, None)
+    same = argv is None or seen.argv is None or argv[1:] == seen.argv[1:]
+    return same and abs(started - seen.started) <= CLOCK_SECONDS
 
 
 def stop_command(pid: int, family: set[int]) -> str:
