@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,14 +49,17 @@ PLATFORMS = list(PROGRAMS) if sys.platform == "linux" else ["own"]
 SECONDS = 20 * (6 if is_wine() else 1)  # how long anything is waited for
 
 
-def until(true, what: str, seconds: float = SECONDS):
-    """Poll until `true()` holds, and return it; fail in words if it never does."""
+def until(true, what: str | Callable[[], str], seconds: float = SECONDS):
+    """Poll until `true()` holds, and return it; fail in words if it never does.
+
+    `what`: what is waited for, or what tells how it is when the time is over.
+    """
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if found := true():
             return found
         time.sleep(0.01)
-    pytest.fail(f"waited {seconds:g} s in vain: {what}")
+    pytest.fail(f"waited {seconds:g} s in vain: {what() if callable(what) else what}")
 
 
 # Windows sends Ctrl-C to all of a console: so this has one of its own, and a program in it.

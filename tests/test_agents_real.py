@@ -5,7 +5,9 @@ down how it was called; memtomem's MCP server is the real one.
 """
 
 import json
+import re
 import sys
+import time
 
 import pytest
 from agent_settings import CLAUDE, CODEX, OPENCODE
@@ -192,14 +194,27 @@ def test_a_subagent_is_denied_too(world, client, tool):
     assert told(world) == []
 
 
+def press(terminal, key, chosen):
+    """Press a key where this line is chosen, until it is not: what starts drops keys."""
+
+    def goes():
+        if re.search(chosen, terminal.screen()):
+            terminal.press(key)
+            time.sleep(1)
+        return not re.search(chosen, terminal.screen())
+
+    until(lambda: re.search(chosen, terminal.screen()), terminal.screen, 60)
+    until(goes, terminal.screen, 60)
+
+
 def test_codex_asks_for_trust_first(world):
     """In its terminal: until the hook is trusted, it does not run; then it denies."""
     world.says(shell("codex", RESET), {"text": "all done"})
     terminal = Terminal(world, "codex", "--no-daemon", "--dangerously-bypass-approvals-and-sandbox")
-    until(lambda: "Hooks need review" in terminal.screen(), terminal.screen(), 60)
-    terminal.press("Down", "Enter")  # Trust all and continue
-    until(lambda: "Hooks need review" not in terminal.screen(), terminal.screen(), 60)
+    press(terminal, "Down", r"\S 1\. Review hooks")
+    press(terminal, "Enter", r"\S 2\. Trust all and continue")
+    until(lambda: "Hooks need review" not in terminal.screen(), terminal.screen, 60)
     terminal.types("go")
-    until(lambda: "all done" in terminal.screen(), terminal.screen(), 60)
+    until(lambda: "all done" in terminal.screen(), terminal.screen, 60)
     [text] = results(world, "codex")
     assert agents.RUNS[:60] in text and told(world) == []
