@@ -18,7 +18,7 @@ from real import VERSION, given, isolated
 from support import linux
 
 from postflight.conftest import NAMES
-from postflight.home import DIMENSION, Home, give, program, put, vector_of
+from postflight.home import DIMENSION, Home, give, program, put, vector_of, while_asked
 
 VERSIONS = [VERSION, "0.5.0", "0.4.0", "0.3.14"]
 ANOTHER = reproduce_mix.embed("alpha", "something else", DIMENSION)
@@ -478,16 +478,7 @@ def test_a_log_that_cannot_be_read_is_not_left_out(clean, tmp_path):
 
 def test_what_is_deleted_meanwhile_is_left_out(clean, embedder):
     """No snapshot is held: the log can be reset while texts are embedded."""
-    stuck = []
-
-    def answer(model, texts):
-        with contextlib.closing(sqlite3.connect(clean.database, timeout=0)) as other:
-            other.execute("UPDATE chunks SET access_count = access_count + 1 WHERE rowid = 1")
-            other.commit()
-            stuck.append(other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0])
-        return give(model, texts)
-
-    embedder.answer = answer
+    stuck = while_asked(clean, embedder)
     assert clean.as_answer(clean.run("--json", "--all"))["exit"] == 0
     assert stuck and not any(stuck)
 

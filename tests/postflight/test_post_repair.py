@@ -17,7 +17,7 @@ import reproduce_mix
 from real import VERSION, isolated
 from support import SECONDS, WINDOWS, linux, not_on_windows, press_ctrl_c, until
 
-from postflight.home import DIMENSION, Home, give, program, put, vector_of, within
+from postflight.home import DIMENSION, Home, give, program, put, vector_of, while_asked, within
 
 ANOTHER = reproduce_mix.embed("alpha", "something else", DIMENSION)
 OLDER = ["0.3.14", "0.4.0", "0.5.0"]
@@ -420,16 +420,7 @@ def test_what_changes_between_check_and_writing_is_left(mixed, tmp_path):
 
 def test_no_lock_is_held_while_texts_are_embedded(mixed, embedder):
     """Another process writes, and resets the log, at any time."""
-    stuck = []
-
-    def answer(model, texts):
-        with contextlib.closing(sqlite3.connect(mixed.database, timeout=0)) as other:
-            other.execute("UPDATE chunks SET access_count = access_count + 1 WHERE rowid = 1")
-            other.commit()
-            stuck.append(other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0])
-        return give(model, texts)
-
-    embedder.answer = answer
+    stuck = while_asked(mixed, embedder)
     answer = mixed.repair()
     assert (answer["exit"], answer["repair"]["written"]) == (0, 6), answer
     assert len(stuck) > 5 and not any(stuck)
