@@ -22,7 +22,7 @@ from support import linux, until
 
 __all__ = ["real"]  # the fixture
 
-pytestmark = linux
+pytestmark = [linux, pytest.mark.slow]
 
 SERVER = "memtomem-server --transport http --port 18300"  # it reads no stdin, and stays
 AFTER = 3.0  # seconds; s6 and busybox take 1 to start another
@@ -162,7 +162,6 @@ def cron_folders(world, root):
     return world
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "line, name",
     [
