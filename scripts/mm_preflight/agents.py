@@ -19,7 +19,8 @@ from mm_preflight.resets import names_reset
 
 LIMIT = 1 << 20  # bytes of one object
 CURSOR = ("beforeShellExecution", "beforeMCPExecution", "preToolUse")
-MCP_TOOL = re.compile(r"(?:^|[^a-z0-9])mem_([a-z_]+)$")
+# The last mem_ of a name: the server's own name may end in mem.
+MCP_TOOL = re.compile(r"(?:.*[^a-z0-9]|^)mem_([a-z_]+)$")
 # memtomem's tools by which it is known if the server has another name: those of its default mode
 # and the two that reset.
 CORE = "add do embedding_reset index list read recall reset search stats status".split()

@@ -60,6 +60,8 @@ LINES = re.compile(r"[0-9,$]+p")  # what `sed -n` prints
 # A file with an ending, and one that nobody runs. No device: what a shell reads may hang on it.
 FILE = re.compile(r"(?!/dev/|/proc/)[^\n]*[^/\n]\.\w+")
 NOTE = re.compile(r"[^\n]*\.(md|rst|txt)")
+# These run the examples in texts too, by a name or an argument, or as a project's settings say.
+PYTESTS = {"pytest", "python", "python3"}
 LONGEST = 1 << 16  # characters
 
 
@@ -73,8 +75,10 @@ def executes_nothing(text: str) -> bool:
         return False
     written = [name for each in found for name in _written(each)]
     # A file that was just written may be a hook, a configuration or a test of these.
-    only_simple = all(each.words[0] in SIMPLE for each in found)
-    return all((FILE if only_simple else NOTE).fullmatch(name) for name in written)
+    programs = {each.words[0] for each in found}
+    if written and programs & PYTESTS:
+        return False
+    return all((FILE if programs <= SIMPLE.keys() else NOTE).fullmatch(name) for name in written)
 
 
 def _written(command: Command) -> list[str]:

@@ -11,8 +11,9 @@ import re
 
 QUOTING = re.compile(r"""[\\`^]\r?\n|[\\`^]|\$?['"]""")  # of sh, PowerShell and cmd
 ENCODED = re.compile(r"(?:%|\\x|\\u00)([0-9A-Fa-f]{2})")  # of URLs, and of strings in code
-# The last part of a path. Not a file, not a longer word, not this project's page of that name.
-WEB_PATH = re.compile(r"(?<!guides)/embedding-reset(?![\w-]|[./]\w)")
+# The last part of a path: behind api, behind a variable, or first. So no file, no longer word, no
+# branch or repository (fix/embedding-reset), not this project's page of that name.
+WEB_PATH = re.compile(r"(?:^|\W|\bapi|[$%][\w:-]+)/embedding-reset(?![\w-]|[./]\w)")
 HTTP = re.compile(r"api\b|https?|curl|wget|fetch|post|localhost|127\.0\.0\.1", re.IGNORECASE)
 TOKEN = "csrf"  # memtomem's web UI resets for nobody who does not send its token
 

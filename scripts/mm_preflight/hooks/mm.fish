@@ -1,10 +1,10 @@
 # mm asks mm-preflight before it drops vectors. Anything else goes straight on.
-# What mm was stays what it was: a function of your own (in fish, an alias is one) is called as it
-# is, between two checks.
+# What mm was stays what it was: fish itself finds the program, or calls your own function (in fish,
+# an alias is one) as it is, between two checks.
 
 function __mm_preflight_ask
     if command -q mm-preflight
-        command mm-preflight $argv
+        command mm-preflight >&2
     else
         echo "mm-preflight: refused, mm-preflight is not on PATH; install it again" >&2
         return 2
@@ -17,16 +17,22 @@ function __mm_preflight --description 'mm ARG ..., with mm-preflight before a re
     if test $inside -gt 20 # it calls only itself, so it means the program
         set own ''
     end
-    if test $inside -gt 0; or not string match -q -- '*embedding-reset*apply-current*' "$argv"
-        if functions -q $own
-            $own $argv[2..]
-        else
-            command $argv
-        end
-    else if functions -q $own
-        __mm_preflight_ask >&2; and $own $argv[2..]; and __mm_preflight_ask >&2
+    set -l asks 0
+    if test $inside -eq 0; and string match -q -- '*embedding-reset*apply-current*' "$argv"
+        set asks 1
+        __mm_preflight_ask; or return
+    end
+    if functions -q $own
+        $own $argv[2..]
     else
-        __mm_preflight_ask -- $argv
+        command $argv
+    end
+    or return
+    if test $asks -eq 1
+        __mm_preflight_ask; and return
+        set -l verdict $status
+        echo "mm-preflight: the reset had run before this check; once it says clear, reset again" >&2
+        return $verdict
     end
 end
 
