@@ -91,7 +91,9 @@ def measure(
     sleepers = []
     try:
         for child in children:
-            sleepers.append(subprocess.Popen(child, stdin=subprocess.DEVNULL))
+            # Where this prints may be a file, and open files are what some of the ways read.
+            none = subprocess.DEVNULL
+            sleepers.append(subprocess.Popen(child, stdin=none, stdout=none, stderr=none))
         time.sleep(len(children) / 200)  # until they have started
         times: dict[str, list[float]] = {name: [] for name in commands}
         memory = 0.0

@@ -6,8 +6,9 @@ import sys
 import time
 
 import pytest
-from mm_preflight import apart, database, files, look
+from mm_preflight import apart, database, files, look, report, scan, table
 from mm_preflight import linux as linux_room
+from mm_preflight.records import Evidence, Seen
 from support import SCRIPT, linux, not_on_windows
 
 pytestmark = not_on_windows("has no fork: a thread does it")
@@ -78,6 +79,19 @@ def test_what_was_told_while_this_process_was_stopped():
     os.close(read)
 
 
+def test_more_files_are_open_than_select_takes():
+    """As in a program that calls the check; `ulimit -n` is often 1,048,576."""
+    code = """
+import os, resource
+from mm_preflight import apart
+resource.setrlimit(resource.RLIMIT_NOFILE, (2048, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+kept = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+print(apart.call(lambda tell: tell("said"), 30))
+"""
+    done = in_a_program(code)
+    assert done.stdout == "('said', None, 0)\n", done.stderr
+
+
 def test_a_hundred_megabytes_are_told_in_time():
     begin = time.monotonic()
     told, late, _ = apart.call(lambda tell: tell([f"{at:0>1000000}" for at in range(100)]), 60)
@@ -116,7 +130,78 @@ def test_hang_of_which_nothing_is_known_is_not_waited_for_again(monkeypatch):
     assert "it was at process 7" in str(result.reason)
 
 
+@linux
+@pytest.mark.parametrize(
+    "mount, hangs, kept",
+    [("/", True, True), ("/", False, False), ("/not/mounted", True, False)],
+    ids=["still", "answers again", "unmounted"],
+)
+def test_mount_that_answers_again_is_asked_again(monkeypatch, mount, hangs, kept):
+    """--wait looks many times: what was bad once is not bad for ever."""
+    monkeypatch.setattr(apart, "is_there", lambda pid: hangs)
+    monkeypatch.setattr(apart, "call", lambda work, seconds: (None, None, 0))
+    silent = {mount: 4711}
+    look.check(None, silent)
+    assert (mount in silent) is kept
+
+
+# ---- who is named when it hangs ------------------------------------------------------------------
+
+
+def late_at(monkeypatch, act) -> tuple[str, str]:
+    """Whom and which path a look names when it hangs for ever at the end of `act`."""
+    noted = [("", "")]
+    monkeypatch.setattr(files._Watch, "note", staticmethod(lambda *what: noted.append(what)))
+    act()
+    return noted[-1]
+
+
+@linux
+def test_first_look_at_a_process_that_hangs_is_named(monkeypatch):
+    """A read of /proc/PID can block: it is of that process, and not of the one before."""
+    glance = table.system._replace(glance=lambda pid, database: None)
+    monkeypatch.setattr(table, "system", glance)
+    files.looking_at("process 2")
+    assert late_at(monkeypatch, lambda: table.look_at(3, None)) == ("process 3", "")
+
+
+@linux
+def test_runtime_folder_that_hangs_is_named(monkeypatch, tmp_path):
+    """At once, and at the next look of --wait, which does not touch it again."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    base = database.find_database(None)
+    hidden = Seen(7, 7, 1.0, "ana", "python", "", None, True, Evidence(None))
+    files.looking_at("process 7")
+    who, path = late_at(monkeypatch, lambda: scan._with_listed([hidden], base))
+    assert who == "memtomem's runtime folder"
+    assert path
+    told = []
+    monkeypatch.setattr(scan, "find_database", lambda *_: base)
+    monkeypatch.setattr(table, "pids", lambda: {7, os.getpid()})
+    monkeypatch.setattr(table, "look_at", lambda pid, database: hidden)
+    monkeypatch.setattr(files._Watch, "silent", frozenset())
+    look._look(None, frozenset({os.path.realpath(tmp_path)}), told.append)
+    reason = told[-1][2][1]
+    assert reason.startswith(f"memtomem's runtime folder needs a file on {tmp_path}, which"), reason
+
+
 # ---- mounts -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "mount, freed",
+    [
+        ("/srv/m", True),
+        ("/", False),
+        ("/proc/12/root/m", False),
+        ("/a b", False),  # as a word of a shell
+        ("/a\n", False),
+    ],
+)
+def test_what_is_told_to_be_unmounted(mount, freed):
+    told = report.silence("the database", mount)
+    assert ("umount" in told) is freed
+    assert freed or told.endswith("; run this again when it does")
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import family
@@ -644,6 +645,54 @@ def test_no_process_is_left_to_look_for_command(monkeypatch, capsys):
     monkeypatch.setattr(os, "fork", fork)
     assert mm_preflight.main(["--", *THREE]) == 126
     assert "cannot be looked for: [Errno 11] Resource temporarily" in capsys.readouterr().err
+
+
+@not_on_windows("has no fork")
+def test_search_for_command_that_ends_without_an_answer(monkeypatch, capsys):
+    """The child was killed: no folder of PATH is to blame."""
+    monkeypatch.setattr(command.shutil, "which", lambda *_, **options: os.kill(os.getpid(), 9))
+    assert mm_preflight.main(["--", "tool"]) == 126
+    text = "tool cannot be looked for: the search ended without an answer, run this again;"
+    assert text in capsys.readouterr().err
+
+
+@not_on_windows("has no mounts")
+@pytest.mark.parametrize("by_path", [False, True], ids=["by name", "by path"])
+def test_folder_of_path_that_does_not_answer_is_named(home, monkeypatch, capsys, by_path):
+    """With its mount and the way out; those before it in PATH have answered."""
+    bad = home / "bad"
+    name = str(bad / "tool") if by_path else "tool"
+
+    def which(name, mode=0, path=None):
+        return time.sleep(99) if by_path or path == str(bad) else None
+
+    monkeypatch.setenv("PATH", os.pathsep.join(map(str, [home, bad, "/bin"])))
+    monkeypatch.setattr(command.shutil, "which", which)
+    monkeypatch.setattr(command, "FIND_SECONDS", look.SILENT_SECONDS + 0.5)
+    monkeypatch.setattr(look.files, "mount_of", lambda path, *_: os.path.dirname(path))
+    assert mm_preflight.main(["--", name]) == 126
+    who = "it" if by_path else f"{bad}, a folder of PATH,"
+    text = capsys.readouterr().err
+    assert f"{name} was not found in 2.5 s: {who} needs a file on {bad}, which does" in text
+    assert f"run: sudo umount -l -f {bad} " in text
+    assert text.endswith("; nothing was run\n")
+
+
+@not_on_windows("finds more, by PATHEXT")
+def test_command_is_found_as_a_shell_finds_it(home, monkeypatch):
+    """The first in PATH that can be run; an empty folder is the one where this runs."""
+    for folder, mode in (("a", 0o644), ("b", 0o755), ("c", 0o755)):
+        (home / folder).mkdir()
+        (home / folder / "tool").touch()
+        (home / folder / "tool").chmod(mode)
+    monkeypatch.setenv("PATH", f"{home}/none:{home}/a:{home}/b:{home}/c")
+    assert command.find("tool") == f"{home}/b/tool"
+    monkeypatch.chdir(home / "c")
+    monkeypatch.setenv("PATH", f":{home}/b")
+    assert command.find("tool") == "./tool"
+    monkeypatch.setenv("PATH", f"{home}/a")
+    with pytest.raises(NotStarted, match="cannot be executed"):
+        command.find("tool")
 
 
 def test_main_in_a_thread(monkeypatch):

@@ -128,4 +128,6 @@ def test_database_there(silent, tmp_path):
     assert "the database needs a file on" in text_of(results["option"])
     assert results["option"]["seconds"] < 10
     assert results["path"]["status"] == 126
-    assert "a folder of PATH does not answer; nothing was run" in text_of(results["path"])
+    told = text_of(results["path"])
+    assert f"{tmp_path}/m, a folder of PATH, needs a file on {tmp_path}/m, which does not" in told
+    assert f"sudo umount -l -f {tmp_path}/m " in told

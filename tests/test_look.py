@@ -1,11 +1,12 @@
 """One look, over a table that a test makes up: what is looked at twice, what counts, is told."""
 
+import io
 import os
 import time
 
 import psutil
 import pytest
-from mm_preflight import instances, look, scan, table, users
+from mm_preflight import instances, look, registry, scan, table, users
 from mm_preflight.records import Database, Evidence, Files, Seen
 from support import PLATFORMS, linux, use_platform
 
@@ -162,6 +163,27 @@ def test_hidden_descriptors_are_not_none(monkeypatch, error, holds):
 
     monkeypatch.setattr(os, "listdir", fails)
     assert room.evidence(os.getpid(), DATABASE).holds is holds
+
+
+@linux
+@pytest.mark.parametrize(
+    "argv, counted", [(b"", False), (b"/usr/sbin/x\0", True)], ids=["kernel thread", "program"]
+)
+def test_program_of_another_user_is_counted_as_hidden(monkeypatch, argv, counted):
+    """To an ordinary user both hide their program; a kernel thread has nothing to hide."""
+    from mm_preflight import linux as room
+
+    def opened(path, *_, **options):
+        return io.BytesIO(argv if path.endswith("/cmdline") else b"Uid:\t0\t0\t0\t0\n")
+
+    monkeypatch.setattr(room, "open", opened, raising=False)
+    assert (room._glance_at_hidden(2, DATABASE) is not None) is counted
+
+
+def test_runtime_folder_is_not_read_for_what_is_passed_over(monkeypatch):
+    """For an ordinary user that is every program of root's, and the folder may not answer."""
+    monkeypatch.setattr(registry, "listed", lambda folders, owners: pytest.fail("it was read"))
+    assert scan._with_listed([table.HIDDEN], DATABASE) == [table.HIDDEN]
 
 
 DATABASE = Database("/x", frozenset({"/x"}), ("x",), frozenset(), "", False, frozenset({1000}))

@@ -10,8 +10,9 @@ import zipfile
 import psutil
 import pytest
 from conftest import reap
+from mm_preflight import linux as linux_room
 from mm_preflight import registry, table
-from mm_preflight.records import Command, Evidence, Seen, Unknown
+from mm_preflight.records import Command, Database, Evidence, Seen, Unknown
 from real import CACHE, apart, ask, only_one, real
 from support import (
     PLATFORMS,
@@ -26,6 +27,7 @@ from support import (
 
 __all__ = ["real"]  # the fixture
 
+DATABASE = Database("/x", frozenset({"/x"}), ("x",), frozenset(), "", False, frozenset({0}))
 TAIL = "-1-0123456789abcdef-01234567-89abcdef.lock"
 
 
@@ -219,6 +221,53 @@ def test_fork_that_inherited_the_lock_counts(start, stand_in, tmp_path, only, in
         assert report.status == 0
     else:
         assert [row["pid"] for row in report.json["processes"]] == [pid]
+
+
+@linux
+def test_holder_in_a_container_counts(world, platform, tmp_path):
+    """The PID in the name is the one that it has there: 1."""
+    code = """
+apart = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+holder = spawn(*apart, sys.executable, "-c", HOLD, FOLDER, "plain")
+result = check("--json")
+holder.kill()
+holder.wait()
+"""
+    found = world(code, HOLD=HOLD, FOLDER=str(folder_of(tmp_path)))
+    rows = json.loads(found["stdout"])["processes"]
+    own = platform == "own"  # the portable table cannot ask for that PID
+    assert [row["evidence"] for row in rows] == [["registered"]] * own
+    assert found["status"] == own
+
+
+@linux
+@pytest.mark.parametrize("order", [registry.FOLDERS, registry.FOLDERS[::-1]], ids="-".join)
+def test_server_that_has_opened_a_database_is_a_server(
+    start, stand_in, tmp_path, only, in_process, order
+):
+    """It has both files open then, and either may come first."""
+    code = f"""if True:
+        import os, time
+        for each in {order!r}:
+            os.makedirs(folder := os.path.join({str(folder_of(tmp_path))!r}, each), exist_ok=True)
+            os.open(f"{{folder}}/{{os.getpid()}}{TAIL}", os.O_RDWR | os.O_CREAT)
+        print("ready", os.getpid(), flush=True)
+        time.sleep(99)
+    """
+    only(start(stand_in.python, "-c", code))
+    assert [row["role"] for row in in_process("--json").json["processes"]] == ["mcp-server"]
+
+
+@linux
+@pytest.mark.parametrize("owner, counts", [(0, True), (12345, False)])
+def test_lock_file_of_another_user_is_nobodys(root, tmp_path, owner, counts):
+    """Anybody can make one of that name, for another's program to open."""
+    path = folder_of(tmp_path) / "presence" / f"{os.getpid()}{TAIL}"
+    path.touch()
+    os.chown(path, owner, owner)
+    with open(path):
+        found = linux_room.evidence(os.getpid(), DATABASE)
+    assert found.registered == (str(path) if counts else "")
 
 
 @linux

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from support import ROOT, SCRIPT, not_on_windows
+from support import ROOT, SCRIPT, linux, not_on_windows
 
 
 @pytest.mark.parametrize("command", [["check"], ["format", "--check"]], ids=" ".join)
@@ -150,3 +150,26 @@ def test_a_clear_answer_imports_little():
     always = {line.rpartition("|")[2].strip() for line in bare.stderr.splitlines()}
     assert "mm_preflight.look" in imported
     assert not (imported - always) & set(NEEDLESS)
+
+
+LOOKS = """
+import sys
+import psutil
+always = {*sys.modules}
+sys.path.insert(0, sys.argv[1])
+from mm_preflight import look
+told = []
+look._look(None, frozenset(), told.append)
+print(told[-1][2][0], *({*sys.modules} - always))
+"""
+
+
+@linux
+def test_the_look_of_a_clear_answer_imports_little(own_world, home):
+    """In the child of the process; beside what psutil itself imports."""
+    argv = [*own_world, sys.executable, "-c", LOOKS, SCRIPT.parent]
+    run = subprocess.run(argv, capture_output=True, text=True)
+    verdict, *imported = run.stdout.split()
+    assert verdict == "clear", run.stdout + run.stderr
+    assert "mm_preflight.scan" in imported
+    assert not set(imported) & set(NEEDLESS)

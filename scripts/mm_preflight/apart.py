@@ -134,10 +134,8 @@ def _listen(read: int, end: float) -> tuple[Any, bool]:
 
     Also what lies there after `end` is read: this process may have been stopped meanwhile (Ctrl-Z).
     """
-    import select
-
     told, data = None, bytearray()
-    while select.select([read], [], [], max(0.0, end - time.monotonic()))[0]:
+    while _is_ready(read, max(0.0, end - time.monotonic())):
         if not (more := os.read(read, 1 << 20)):
             return told, True
         data += more
@@ -145,6 +143,17 @@ def _listen(read: int, end: float) -> tuple[Any, bool]:
             told = marshal.loads(data[8:size])
             del data[:size]
     return told, False
+
+
+def _is_ready(read: int, seconds: float) -> bool:
+    """Whether something came, or the other end was closed, within so many seconds."""
+    import select
+
+    if not hasattr(select, "poll"):
+        return bool(select.select([read], [], [], seconds)[0])
+    poll = select.poll()  # select.select takes no descriptor above 1023
+    poll.register(read, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
 
 
 def _end(pid: int) -> bool:

@@ -14,6 +14,8 @@ from contextlib import suppress
 from functools import partial
 
 from mm_preflight import apart, table
+from mm_preflight.files import looking_at, touch
+from mm_preflight.look import silence_of
 from mm_preflight.records import VERDICTS, Any, NotStarted, Result, Row
 from mm_preflight.report import visible
 
@@ -52,23 +54,39 @@ def find(name: str) -> str:
 
     PATH may lead to a file system that does not answer.
     """
-
-    def search(tell: Callable[[object], None]) -> None:
-        found = shutil.which(name)
-        there = shutil.which(name, os.F_OK) or (os.path.dirname(name) and os.path.exists(name))
-        tell((found, bool(there)))
-
     try:
-        told, late, _ = apart.call(search, FIND_SECONDS)
+        told, late, _ = apart.call(lambda tell: _search(name, tell), FIND_SECONDS)
     except (OSError, RuntimeError) as error:  # a limit on processes, threads or memory
         raise _not_started(name, missing=False, why=f"cannot be looked for: {error}") from None
-    if late or not told:
-        why = f"was not found in {FIND_SECONDS:g} s: a folder of PATH does not answer"
+    if late:
+        why = f"was not found in {FIND_SECONDS:g} s: {silence_of(late) or 'run this again'}"
+        raise _not_started(name, missing=False, why=why)
+    if not told:
+        why = "cannot be looked for: the search ended without an answer, run this again"
         raise _not_started(name, missing=False, why=why)
     found, there = told
     if not found:
         raise _not_started(name, missing=not there)
     return str(found)
+
+
+def _search(name: str, tell: Callable[[object], None]) -> None:
+    """Tell the path of a program, or None, and whether a file of that name is there at all.
+
+    Folder by folder, so that the one which does not answer is known.
+    """
+    here, there = table.ask(os.getcwd, ""), False  # the folder may have been deleted
+    is_path = os.path.dirname(name) != ""
+    for folder in [""] if is_path else os.get_exec_path():
+        looking_at(f"{visible(folder)}, a folder of PATH," if folder else "it")
+        touch(os.path.join(here, folder, name))
+        path = folder or os.curdir
+        if found := shutil.which(name, path=path):
+            tell((found, True))
+            return
+        there = there or shutil.which(name, os.F_OK, path) is not None
+        there = there or (is_path and os.path.exists(name))
+    tell((None, there))
 
 
 def is_split(program: str, args: list[str]) -> bool:

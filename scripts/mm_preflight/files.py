@@ -22,7 +22,8 @@ ROOT = re.compile(r"/proc/\d+/root")  # it reads as a link to "/", and leads int
 
 
 class Silent(Unknown):
-    """A file lies where an earlier look got no answer; its argument is that mount, or a path."""
+    """A file lies where an earlier look got no answer. Its arguments: that mount, or a path; and
+    who needs the file."""
 
 
 class _Watch:
@@ -44,7 +45,7 @@ def avoid(silent: frozenset[str]) -> None:
 
 
 def looking_at(who: str) -> None:
-    """From now on, what is touched is of this process, or of the database."""
+    """From now on, what is touched is of this process, or of what else is named."""
     _Watch.who = who
     _Watch.note(who, "")
 
@@ -75,7 +76,7 @@ def touch(path: str) -> None:
 def _about_to_touch(step: str) -> None:
     for each in _Watch.silent:
         if step == each or step.startswith(each.rstrip("/") + "/"):
-            raise Silent(each)
+            raise Silent(each, _Watch.who)
     _Watch.note(_Watch.who, step)
 
 

@@ -57,7 +57,8 @@ def _look(option: str | None, silent: frozenset[str], tell: Tell) -> None:
 
         result = scan(option, lambda early: tell(_as_plain(early)))
     except files.Silent as error:
-        result = Result("unknown", silence("the database", error.args[0]))
+        mount, who = error.args
+        result = Result("unknown", silence(who, mount))
     except Unknown as error:
         result = Result("unknown", visible(str(error)), again=False)
     except BaseException as error:  # whatever it was, it is not a verdict
@@ -80,11 +81,16 @@ def _from_plain(values: Any) -> Result:
 
 def _why(late: Late) -> str:
     """Why a look did not end in time, by what it was at."""
-    who, path, seconds = late.args
-    if path and seconds >= SILENT_SECONDS:
-        return silence(who, _mount(path))
-    at = f": it was at {visible(who)}" if who else ""
+    if cause := silence_of(late):
+        return cause
+    at = f": it was at {visible(late.args[0])}" if late.args[0] else ""
     return f"the process table could not be read in {SCAN_SECONDS:g} s{at}; run this again"
+
+
+def silence_of(late: Late) -> str:
+    """Which file system did not answer, and the way out; "" if it was not that."""
+    who, path, seconds = late.args
+    return silence(who, _mount(path)) if path and seconds >= SILENT_SECONDS else ""
 
 
 def _mount(path: str) -> str:

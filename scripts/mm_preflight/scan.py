@@ -136,6 +136,7 @@ def _with_listed(found: list[Seen], database: Database) -> list[Seen]:
     asked = [each for each in found if each.thread and _is_unasked(each)]
     if not asked:
         return found
+    looking_at("memtomem's runtime folder")
     folders = registry.folders(database, table.system.local_settings())
     files = registry.listed(folders, database.owners)
     named = {each.pid: registry.registered(files.get(each.pid, []), each.started) for each in asked}

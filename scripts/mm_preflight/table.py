@@ -211,6 +211,7 @@ def require() -> None:
 
 def look_at(pid: int, database: Database) -> Seen | None:
     """One process; None if it is gone, a zombie, or has plainly nothing to do with memtomem."""
+    looking_at(f"process {pid}")
     try:
         glance = system.glance(pid, database)
         if glance is None or glance.thread == 0:
@@ -221,7 +222,6 @@ def look_at(pid: int, database: Database) -> Seen | None:
 
 
 def _look_at(pid: int, glance: Glance) -> Seen | None:
-    looking_at(f"process {pid}")
     process = psutil.Process(glance.thread)
     started = ask(process.create_time, None)  # before the rest, which may be of a later process
     name = ask(process.name, "") if not glance.exe else ""
