@@ -101,6 +101,21 @@ WORDS = {
         {"terminal": TTY},
         f"quit Gemini CLI (pid 101), {IDLE}",
     ),
+    "client-in-node-by-options": (
+        (SERVER, "node --no-warnings --enable-source-maps /usr/bin/claude", "bash"),
+        {"terminal": TTY},
+        f"quit Claude Code (pid 100); {AGAIN}",
+    ),
+    "program-behind-options-of-node": (
+        (SERVER, "deno run --config=x.json --allow-net /srv/my-app.ts", INIT),
+        {},
+        "end my-app.ts (pid 100), then kill 7",
+    ),
+    "program-in-a-folder-with-a-blank": (
+        (SERVER, ["C:\\Program Files\\nodejs\\node.exe", "C:\\Ana S\\app.js"], "cmd.exe"),
+        {"windows": True},
+        f"{TASKKILL}   (if it comes back, end app.js (pid 100) first)",
+    ),
     "client-of-npm-s-on-windows": (
         (SERVER, r"node.exe C:\npm\node_modules\@anthropic-ai\claude-code\cli.js", "cmd.exe"),
         {"windows": True},
@@ -712,6 +727,13 @@ NAMES = {
     "command-of-a-shell": ("bash", ["bash", "-c", "KEY={s} mm serve"]),
     "supervisor": ("runsv", ["runsv", "/etc/{s} x"]),
     "supervisor-by-title": ("pm2 v5 {s}", ["PM2 v5: {s}"]),
+    "command-of-busybox": ("busybox", ["busybox", "sh x/{s}"]),
+    "subcommand-of-node": ("node", ["node", "run", "{s}"]),
+    "address-of-deno-s": ("deno", ["deno", "run", "https://h/app?key=x/{s}"]),
+    "program-that-begins-with-node": ("nodemon", ["nodemon", "--exec", "{s}"]),
+    "script-with-arguments": ("node", ["node", "/srv/app.js --key /x/{s}"]),
+    "script-with-an-argument": ("node", ["node", "/srv/app.js key/{s}"]),
+    "remains-behind-a-title": ("node", ["node --key /x/{s}", "x/{s}", "{s}"]),
 }
 
 
@@ -720,13 +742,32 @@ NAMES = {
 def test_no_argument_of_another_s_is_shown(name, command):
     """A name is one word at most: what stands behind it may be a secret."""
     title, argv = NAMES[name]
-    title, argv = title.format(s=SECRET), [arg.format(s=SECRET) for arg in argv]
+    assert_hidden(title.format(s=SECRET), [arg.format(s=SECRET) for arg in argv], command)
+
+
+def assert_hidden(title: str, argv: list[str], command: Command) -> None:
     for pid in (100, 1):
         for above in ([INIT], [ancestor("bash", 101)], []):
             each = Ancestor(pid, title, argv)
             found = origin([each, *above], None, True, ARGV)
             assert SECRET not in f"{found.name} {found.manager}"
             assert SECRET not in advice(command, each, *above)
+
+
+INTERPRETERS = ("node", "perl", "ruby", "php8.2", "deno", "bun", "python3", "MainThread")
+VALUES = "{s} /x/{s} x/{s} https://u:{s}@h/{s} k=/x/{s} 'x/{s} \"x/{s} x?k=a/{s} {s}:x/{s}".split()
+
+
+@pytest.mark.parametrize("program", INTERPRETERS)
+@pytest.mark.parametrize("value", VALUES)
+def test_no_part_of_a_title_and_no_value_is_shown(program, value):
+    """The name may be the title's beginning, or as it was; psutil may have split the title."""
+    value = value.format(s=SECRET)
+    for title in (f"{program} x --key {value}", f"{program}: {value}", f"{program}:{value}"):
+        assert_hidden(title[:15], [title, "", ""], SERVER)
+        assert_hidden(program, [title, "", ""], SERVER)
+    for arguments in (["--key", value], ["--no-x", "--key", value], ["run", "--key", value]):
+        assert_hidden(program, [program, *arguments, "app.js", "x"], SERVER)
 
 
 MOUNTS = r"""22 1 0:21 / / rw shared:1 - ext4 /dev/sda1 rw
