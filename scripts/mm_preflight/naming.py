@@ -120,6 +120,13 @@ def is_of_shell(each: Ancestor) -> bool:
     return bool(shell_argv(each.name, each.argv))
 
 
+def runs_script(each: Ancestor) -> str:
+    """The file name of the script that an ancestor runs, if it is a shell that runs one; or ""."""
+    argv = shell_argv(each.name, each.argv)
+    kind, script = read_shell_arguments(argv) if argv else ("", "")
+    return basename(script) if kind == "script" else ""
+
+
 def runs_command(each: Ancestor) -> bool:
     """Whether it is a shell that was given a command with -c: it merely waits for that."""
     argv = shell_argv(each.name, each.argv)
