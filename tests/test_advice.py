@@ -21,7 +21,7 @@ import pytest
 from mm_preflight import linux_state
 from mm_preflight.advice import Case, stop
 from mm_preflight.cgroups import stop_command_of
-from mm_preflight.loops import batch_file, loops_of
+from mm_preflight.loops import batch_file, loops_of, repeats
 from mm_preflight.naming import display_name
 from mm_preflight.origin import origin
 from mm_preflight.records import Ancestor, Command, Held
@@ -100,6 +100,21 @@ WORDS = {
         (SERVER, "node --max-old-space-size=9 /usr/bin/gemini", "node /usr/bin/gemini", "bash"),
         {"terminal": TTY},
         f"quit Gemini CLI (pid 101), {IDLE}",
+    ),
+    "client-in-node-by-options": (
+        (SERVER, "node --no-warnings --enable-source-maps /usr/bin/claude", "bash"),
+        {"terminal": TTY},
+        f"quit Claude Code (pid 100); {AGAIN}",
+    ),
+    "program-behind-options-of-node": (
+        (SERVER, "deno run --config=x.json --allow-net /srv/my-app.ts", INIT),
+        {},
+        "end my-app.ts (pid 100), then kill 7",
+    ),
+    "program-in-a-folder-with-a-blank": (
+        (SERVER, ["C:\\Program Files\\nodejs\\node.exe", "C:\\Ana S\\app.js"], "cmd.exe"),
+        {"windows": True},
+        f"{TASKKILL}   (if it comes back, end app.js (pid 100) first)",
     ),
     "client-of-npm-s-on-windows": (
         (SERVER, r"node.exe C:\npm\node_modules\@anthropic-ai\claude-code\cli.js", "cmd.exe"),
@@ -485,7 +500,7 @@ WORDS = {
             INIT,
         ),
         {},
-        "kill 7",
+        "kill 7   (if it comes back, end bash (pid 100) first)",
     ),
     "loop-that-has-the-name-within-a-word": (
         (
@@ -532,7 +547,16 @@ WORDS = {
         {},
         "end node (pid 100), then kill 7",
     ),
-    "script": ((SERVER, "bash run.sh", INIT), {}, "kill 7"),
+    "script": (
+        (SERVER, "bash run.sh", INIT),
+        {},
+        "kill 7   (if it comes back, end bash (pid 100) first)",
+    ),
+    "script-in-a-terminal": (
+        (SERVER, ancestor("bash run.sh", 100, TTY), "zsh", INIT),
+        {"terminal": TTY},
+        "kill 7, or press Ctrl-C in pts/3   (if it comes back, end bash (pid 100) first)",
+    ),
     "background-loop": (
         (SERVER, "bash", "bash", "sshd", INIT),
         {"terminal": TTY},
@@ -636,11 +660,57 @@ def test_loops(text, loops):
     assert loops_of(text).strip() == loops
 
 
-@pytest.mark.parametrize("text", ["a", '"', " ", "@", "do ", "call ", ":a\n", "node_modules/"])
+REPEATED = {
+    "variable": 'X=mm-web; while true; do "$X"; done',
+    "array": 'X=(mm-web --x y)\nuntil "${X[@]}"; do sleep 1; done',
+    "variable-of-a-variable": 'B=/v/bin\nS="$B/mm-web"\nexport T=$S\nwhile :; do $T; done',
+    "variable-from-outside": 'while :; do "$X" | tee log; done',
+    "variable-that-is-evaluated": 'while true; do eval "$X"; done',
+    "variable-of-fish": "set X mm-web\nwhile true; $X; end",
+    "variable-of-cmd": 'set X=C:\\v\\mm-web.exe\n:again\n"%X%" --x\ngoto again',
+    "variable-of-powershell": '$X = "C:\\v\\mm-web.exe"\nwhile ($true) { & $X }',
+    "variable-of-the-loop": 'for x in mm-web b; do "$x"; done',
+    "function": "serve() { mm-web; }; while true; do serve; done",
+    "function-of-a-function": "a() {\n  mm-web\n}\nb() {\n a\n}\nwhile true; do b; done",
+    "function-of-fish": "function serve\n mm-web\nend\nwhile true\n serve\nend",
+    "function-of-powershell": "function Serve { mm-web }\nwhile ($true) { Serve }",
+    "recursion": "keep() { mm-web; sleep 1; keep; }; keep",
+    "itself": 'mm-web\nsleep 1\nexec "$0"',
+    "itself-by-its-shell": 'mm-web\nexec bash "$0" "$@"',
+    "itself-of-cmd": 'mm-web.exe\ncall "%~f0"',
+}
+ONCE = {
+    "scripts-of-a-folder": 'for f in /etc/x/*; do "$f"; done; mm-web',
+    "another-variable": 'X=other; while :; do "$X"; done; mm-web',
+    "variable-of-the-environment": "A=/x mm-web &\nwhile [ -e $A/x ]; do sleep 1; done",
+    "variable-behind-the-loop": 'X=mm-web\nfor f in a b; do echo $f; done\n"$X"',
+    "variable-that-counts": "$i = 0\nwhile ($j -lt 5) {\n $j = $j + 1\n}\nmm-web",
+    "function-behind-the-loop": "serve() { mm-web; }\nwhile sleep 1; do break; done\nserve",
+    "itself-before": '[ -t 0 ] || exec bash "$0" "$@"\nmm-web',
+    "its-own-name": 'usage() { echo "$0"; }\ncd "$(dirname "$0")"\nmm-web',
+    "its-own-folder": "%~dp0mm-web.exe",
+}
+
+
+@pytest.mark.parametrize("name", REPEATED)
+def test_a_loop_that_names_its_program_elsewhere(name):
+    assert repeats(loops_of(REPEATED[name]), "mm-web")
+
+
+@pytest.mark.parametrize("name", ONCE)
+def test_what_is_run_once_is_no_loop(name):
+    assert not repeats(loops_of(ONCE[name]), "mm-web")
+
+
+@pytest.mark.parametrize(
+    "text",
+    'a|"| |@|do |call |:a\n|node_modules/|a=(|a=$a$a;|${a|f(){f\n}|f(){ f; };|function a |set a '
+    "|export -a ".split("|"),
+)
 def test_text_of_another_s_takes_no_time(text):
     """Of any length, because a regular expression cannot be interrupted."""
     began, long = time.process_time(), text * (131_072 // len(text))
-    loops_of(long[:16_384])
+    repeats(loops_of(long[:16_384]), "mm")
     batch_file(long)
     display_name(Ancestor(1, "node", ["node", long], None, False, ""))
     assert time.process_time() - began < 1
@@ -712,6 +782,13 @@ NAMES = {
     "command-of-a-shell": ("bash", ["bash", "-c", "KEY={s} mm serve"]),
     "supervisor": ("runsv", ["runsv", "/etc/{s} x"]),
     "supervisor-by-title": ("pm2 v5 {s}", ["PM2 v5: {s}"]),
+    "command-of-busybox": ("busybox", ["busybox", "sh x/{s}"]),
+    "subcommand-of-node": ("node", ["node", "run", "{s}"]),
+    "address-of-deno-s": ("deno", ["deno", "run", "https://h/app?key=x/{s}"]),
+    "program-that-begins-with-node": ("nodemon", ["nodemon", "--exec", "{s}"]),
+    "script-with-arguments": ("node", ["node", "/srv/app.js --key /x/{s}"]),
+    "script-with-an-argument": ("node", ["node", "/srv/app.js key/{s}"]),
+    "remains-behind-a-title": ("node", ["node --key /x/{s}", "x/{s}", "{s}"]),
 }
 
 
@@ -720,13 +797,32 @@ NAMES = {
 def test_no_argument_of_another_s_is_shown(name, command):
     """A name is one word at most: what stands behind it may be a secret."""
     title, argv = NAMES[name]
-    title, argv = title.format(s=SECRET), [arg.format(s=SECRET) for arg in argv]
+    assert_hidden(title.format(s=SECRET), [arg.format(s=SECRET) for arg in argv], command)
+
+
+def assert_hidden(title: str, argv: list[str], command: Command) -> None:
     for pid in (100, 1):
         for above in ([INIT], [ancestor("bash", 101)], []):
             each = Ancestor(pid, title, argv)
             found = origin([each, *above], None, True, ARGV)
             assert SECRET not in f"{found.name} {found.manager}"
             assert SECRET not in advice(command, each, *above)
+
+
+INTERPRETERS = ("node", "perl", "ruby", "php8.2", "deno", "bun", "python3", "MainThread")
+VALUES = "{s} /x/{s} x/{s} https://u:{s}@h/{s} k=/x/{s} 'x/{s} \"x/{s} x?k=a/{s} {s}:x/{s}".split()
+
+
+@pytest.mark.parametrize("program", INTERPRETERS)
+@pytest.mark.parametrize("value", VALUES)
+def test_no_part_of_a_title_and_no_value_is_shown(program, value):
+    """The name may be the title's beginning, or as it was; psutil may have split the title."""
+    value = value.format(s=SECRET)
+    for title in (f"{program} x --key {value}", f"{program}: {value}", f"{program}:{value}"):
+        assert_hidden(title[:15], [title, "", ""], SERVER)
+        assert_hidden(program, [title, "", ""], SERVER)
+    for arguments in (["--key", value], ["--no-x", "--key", value], ["run", "--key", value]):
+        assert_hidden(program, [program, *arguments, "app.js", "x"], SERVER)
 
 
 MOUNTS = r"""22 1 0:21 / / rw shared:1 - ext4 /dev/sda1 rw
@@ -847,6 +943,43 @@ def test_loop_in_a_script(start, server, advised, home):
     assert row["stop"].startswith("taskkill " if WINDOWS else "kill ")
     assert row["pids"] == chain(pid)[1:]
     follow(row["stop"])
+    assert advised.gone()
+
+
+LOOPS_BY_ANOTHER_NAME = {
+    "variable": 'SERVER={program}\nwhile true; do "$SERVER" {option}; sleep 0.2; done\n',
+    "array": 'CMD=({server})\nuntil "${{CMD[@]}}"; do sleep 0.2; done\n',
+    "function": "serve() {{ {server}; }}; while true; do serve; sleep 0.2; done\n",
+    "recursion": "keep() {{ {server}; sleep 0.2; keep; }}; keep\n",
+    "itself": '{server}\nsleep 0.2\nexec bash "$0"\n',
+}
+
+
+@not_on_windows("has no bash")
+@pytest.mark.parametrize("name", LOOPS_BY_ANOTHER_NAME)
+def test_loop_by_another_name(start, server, advised, home, name):
+    text = LOOPS_BY_ANOTHER_NAME[name]
+    program, option = map(shlex.quote, server)
+    (home / "keep").write_text(
+        text.format(server=shlex.join(server), program=program, option=option)
+    )
+    start("bash", home / "keep")
+    follow(advised()["stop"])
+    assert advised.gone()
+
+
+@not_on_windows("has no sh")
+def test_script_that_reads_its_loop(start, server, advised, home):
+    """A loop that is not seen: whom to end, if it comes back, is said all the same."""
+    (home / "loop").write_text(f"while :; do {shlex.join(server)}; sleep 0.2; done\n")
+    (home / "keep").write_text(f". {shlex.quote(str(home / 'loop'))}\n")
+    start("sh", home / "keep")
+    stop = advised()["stop"]
+    follow(stop)
+    until(advised, "its return")
+    shell = re.search(r"\(if it comes back, end sh \(pid (\d+)\) first\)", stop)
+    os.kill(int(shell[1]), signal.SIGTERM)
+    follow(advised()["stop"])
     assert advised.gone()
 
 

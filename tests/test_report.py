@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mm_preflight import __version__, look, table
+from mm_preflight.argv import library_user
 from mm_preflight.look import check
 from mm_preflight.records import BLIND_SPOTS, EXIT_CODES, Result, Unknown
 from mm_preflight.report import visible, write
@@ -114,6 +115,11 @@ TITLES = {
     "one-string": "notes-and-agents --api-key {s}",
     "colon": "celery-worker-1: {s}",
     "npm": "npm start -- -k {s}",
+    "address": "node app.js --url https://h/{s}",
+    "assignment": "perl worker --dsn=mysql://h/{s}",
+    "quote": "python-agent --url '/x/{s}'",
+    "bracket": "ruby: puma 6.0 (tcp://u:p@h/{s}) [x]",
+    "no-blank": "php-fpm:/x/{s}",
 }
 
 
@@ -131,8 +137,9 @@ def test_secrets_in_a_title(start, stand_in, home, database, preflight, name):
 
 
 @linux
-def test_secrets_in_the_title_of_who_started_it(start, stand_in, home, database, preflight):
-    title = TITLES["npm"].format(s=SECRET)
+@pytest.mark.parametrize("name", TITLES)
+def test_secrets_in_the_title_of_who_started_it(start, stand_in, home, database, preflight, name):
+    title = TITLES[name].format(s=SECRET)
     words = [stand_in.python, "-c", LIBRARY]
     above = start(stand_in.python, "-c", TITLED, database, title, "x" * 200, *words)
     until(lambda: psutil.Process(above).children(), "what it starts")
@@ -140,6 +147,12 @@ def test_secrets_in_the_title_of_who_started_it(start, stand_in, home, database,
         report = preflight(*options)
         assert str(psutil.Process(above).children()[0].pid) in report.stdout + report.stderr
         assert SECRET not in report.stdout + report.stderr
+
+
+@pytest.mark.parametrize("words", ["-m {s}", "x/{s}.py"])
+def test_secrets_in_a_title_that_psutil_split(words):
+    argv = ["worker", *words.format(s=SECRET).split()]
+    assert library_user(argv, "python3") == "python3"
 
 
 def test_secrets_in_folders_and_the_environment(start, stand_in, home, preflight):

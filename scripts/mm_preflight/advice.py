@@ -7,7 +7,9 @@ from working at all comes before that advice.
 
 from __future__ import annotations
 
-from mm_preflight.naming import is_of_shell
+import re
+
+from mm_preflight.naming import is_of_shell, runs_script
 from mm_preflight.origin import Origin
 from mm_preflight.records import Ancestor, Command, Held, NamedTuple
 from mm_preflight.supervisors import stop_of
@@ -26,6 +28,8 @@ class Case(NamedTuple):
     held: Held | None  # what keeps a kill from working
 
 
+# A shell's script whose end is that of a desktop's session.
+SESSION = re.compile(r"(?i)\.?x(init|session)|startx")
 ENDS_ITSELF = ("index", "cli", "embedding-reset")
 
 
@@ -74,11 +78,7 @@ def starter(case: Case) -> str:
         return f"quit {app}; it indexes after each edit"
     if kind == "client":
         return quit_client(case)
-    if kind == "daemon" and app and role == "mcp-server":
-        return f"end {app}, then {case.kill}"
-    if kind == "program" and app and role == "mcp-server":
-        return f"{case.kill}   (if it comes back, end {app} first)"
-    return ""
+    return program(case) if role == "mcp-server" and app else ""
 
 
 def terminal(case: Case) -> str:
@@ -151,6 +151,16 @@ def quit_client(case: Case) -> str:
     return f"quit {app}; it may start the server again if you only kill it"
 
 
+def program(case: Case) -> str:
+    """A program that speaks to an MCP server; no shell does."""
+    kind, app, who = case.origin.kind, app_of(case.origin), case.origin.who
+    if who is None or is_of_shell(who):
+        return ""
+    if kind == "daemon":
+        return f"end {app}, then {case.kill}"
+    return f"{case.kill}   (if it comes back, end {app} first)" if kind == "program" else ""
+
+
 def above(case: Case) -> str:
     """What is known of what took over a process whose parent is gone; or ""."""
     manager, pid = case.origin.manager, case.pid
@@ -201,8 +211,14 @@ def is_container(unit: str) -> bool:
 
 
 def app_of(origin: Origin) -> str:
-    """Whom the advice names, "NAME (pid N)"; "" for a shell, which is a person's or a script."""
-    if origin.who is None or is_of_shell(origin.who):
+    """Whom the advice names, "NAME (pid N)"; "" for a shell that a person types into.
+
+    A shell that runs a script may start again what it started, in a way that is not seen here.
+    """
+    if origin.who is None:
+        return ""
+    script = runs_script(origin.who)
+    if is_of_shell(origin.who) and (not script or SESSION.match(script)):
         return ""
     return f"{origin.name} (pid {origin.who.pid})"
 

@@ -101,7 +101,7 @@ def read_shell_arguments(argv: list[str]) -> tuple[str, str]:
 
 def library_user(argv: list[str], program: str) -> str:
     """How to call a program that uses memtomem as a library: its name, its script, no arguments."""
-    if not any(map(is_python, [program, *argv[:1]])):
+    if not any(map(is_python, argv[:1])):  # a title, whose words may be anything
         return program
     option, value, _ = read_python_arguments(argv[1:])
     if option == "m" and re.fullmatch(r"[\w.]{1,40}", value):
