@@ -80,6 +80,12 @@ AGAIN = "it may start the server again if you only kill it"
 IDLE = "or kill 7: then its session goes on without memtomem"
 BACK = "runs it in the background, without a window"
 WORDS = {
+    "index-again-and-again": (  # watch makes a copy of itself for each run
+        (INDEX, "watch -n 1 mm index", "watch -n 1 mm index", "bash", INIT),
+        {"terminal": TTY},
+        "let it finish, or kill 7, or press Ctrl-C in pts/3   "
+        "(if it comes back, end watch (pid 101) first)",
+    ),
     "client": ((SERVER, "cursor", INIT), {}, f"quit Cursor (pid 100); {AGAIN}"),
     "client-through-uvx": (
         (SERVER, "uvx memtomem", "claude", "bash", INIT),
@@ -530,7 +536,7 @@ WORDS = {
     "script-with-a-client's-name": (
         (INDEX, "bash /home/ana/claude-nightly.sh", INIT),
         {},
-        "let it finish, or kill 7",
+        "let it finish, or kill 7   (if it comes back, end bash (pid 100) first)",
     ),
     "python-with-a-client's-name": (
         (LIBRARY, "python claude_agent.py", INIT),

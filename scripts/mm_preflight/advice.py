@@ -96,8 +96,8 @@ def by_hand(case: Case) -> str:
     origin, place, app = case.origin, place_of(case), app_of(case.origin)
     words = f"{case.kill}, or press Ctrl-C in {place}" if place else case.kill
     if case.command.role in ENDS_ITSELF:
-        return f"let it finish, or {words}"
-    if origin.kind in ("orphan", "") and not place and (note := above(case)):
+        words = f"let it finish, or {words}"
+    elif origin.kind in ("orphan", "") and not place and (note := above(case)):
         return f"{case.kill}   ({note})"
     if origin.kind in ("program", "daemon") and app:
         return f"{words}   (if it comes back, end {app} first)"

@@ -86,6 +86,8 @@ def origin(
         return _as_client(answer, line)
     if found.kind == "cron":
         line = [each for each in line if is_cron(each)][-1:]  # it makes a copy of itself first
+    while found.kind == "program" and line[1:] and line[1].argv == line[0].argv:
+        line = line[1:]  # a copy that it made of itself, to start this
     lonely = not line[0].terminal and (not line[1:] or is_nobody(line[1]))
     kind = "daemon" if found.kind == "program" and lonely else found.kind
     who = line[0]
