@@ -48,6 +48,7 @@ PURE |= {
 PURE |= {"agents": {"harmless", "records", "resets"}, "harmless": {"literal"}}
 PURE |= {"literal": set(), "resets": set()}
 PURE |= {"linux": {"argv", "files", "linux_state", "records", "registry"}}
+PURE |= {"system": {"cgroups", "linux", "records", "windows"}}
 
 
 def imported(room: str) -> set[str]:
@@ -86,11 +87,15 @@ def test_no_room_needs_itself():
     assert not left
 
 
+HEAD = """
+from mm_preflight.records import Command, Seen
+from mm_preflight.table import PORTABLE
+"""
 MISTAKES = {
     "field": "def f(seen: Seen) -> int:\n    return seen.pid_of_it\n",
     "type": "def f(seen: Seen) -> str:\n    return seen.pid\n",
     "argument": "Command('web')\n",
-    "keyword": "System(glanse=lambda pid, database: None)\n",
+    "keyword": "PORTABLE._replace(glanse=lambda pid, database: None)\n",
     "optional": "def f(seen: Seen) -> int:\n    return len(seen.argv)\n",
 }
 
@@ -98,8 +103,7 @@ MISTAKES = {
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_mypy_sees_the_fields(tmp_path, mistake):
     """A record whose fields were Any would let each of these pass."""
-    head = "from mm_preflight.records import Command, Seen\nfrom mm_preflight.table import System\n"
-    (tmp_path / "planted.py").write_text(head + MISTAKES[mistake])
+    (tmp_path / "planted.py").write_text(HEAD + MISTAKES[mistake])
     run = subprocess.run(
         [sys.executable, "-m", "mypy", "--strict", "--config-file", ROOT / "pyproject.toml",
          tmp_path / "planted.py"],
@@ -121,14 +125,13 @@ OVERRIDES = {
 
 @pytest.mark.parametrize("platform", OVERRIDES)
 def test_what_a_platform_answers_itself(platform):
-    """The call of System() for it, in table; macOS has none."""
-    tree = ast.parse((SCRIPT / "table.py").read_text(encoding="utf-8"))
+    """What it puts in place of psutil's answers, in system; macOS nothing."""
     [there] = [
         node
-        for node in ast.walk(tree)
+        for node in ast.walk(ROOMS["system"])
         if isinstance(node, ast.If) and ast.unparse(node.test) == f"sys.platform == '{platform}'"
     ]
-    [call] = [node.value for node in there.body if isinstance(node, ast.Assign)]
+    [call] = [node.value for node in there.body if isinstance(node, ast.Return)]
     assert {keyword.arg for keyword in call.keywords} == OVERRIDES[platform]
 
 

@@ -7,12 +7,13 @@ process that is alive meanwhile goes on writing the old model's vectors, and not
     mm-preflight: clear, no live mm process (212 examined)
 
 One room for each concern. What is alive: look (one look and its limit), apart (nothing that hangs
-holds it), scan (the look itself), wait (--wait), table (the process table through psutil), linux,
-windows, cgroups, linux_state (what only they have), registry (memtomem's own list), database (which
-file), users (whose), files and scripts (reading what is others'). What runs: argv, judge, runners,
-source. How to stop it: instances (processes that belong together), tree, origin, loops (who started
-them), naming, clients, supervisors, advice. To whom it speaks: cli, report, command (`-- COMMAND`),
-agents (--agent-hook). records is what they hand each other.
+holds it), scan (the look itself), wait (--wait), table (the process table through psutil), system
+(what differs by platform), linux, windows, cgroups, linux_state (what only they have), registry
+(memtomem's own list), database (which file), users (whose), files and scripts (reading what is
+others'). What runs: argv, judge, runners, source. How to stop it: instances (processes that belong
+together), tree, origin, loops (who started them), naming, clients, supervisors, advice. To whom it
+speaks: cli, report, command (`-- COMMAND`), agents (--agent-hook). records is what they hand each
+other.
 """
 
 from __future__ import annotations

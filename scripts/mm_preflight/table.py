@@ -1,8 +1,7 @@
 """The process table through psutil alone: what every platform runs, and the one user of psutil.
 
-`system` holds the answers of this platform. The defaults are psutil's, as its documentation
-promises them everywhere; macOS runs them as they are. Linux and Windows replace some: what stands
-in `system` beside `System()` is all that differs there.
+PORTABLE is what psutil answers, as its documentation promises it everywhere; macOS runs it as it
+is. `system` holds the answers of this platform: Linux and Windows replace some (system.py).
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ from mm_preflight.records import (
     Evidence,
     Glance,
     Held,
-    NamedTuple,
     Seen,
     Unknown,
 )
+from mm_preflight.system import System, on_this_platform
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,86 +113,8 @@ def _cwd_of(pid: int) -> str:
     return str(psutil.Process(pid).cwd())
 
 
-def _kill_command(pid: int, workers: list[int]) -> str:
-    return " ".join(map(str, ["kill", pid, *workers]))
-
-
-def user_name(user: int) -> str:
-    """The name of a user ID, or the ID where nobody knows it: as psutil has it."""
-    import pwd
-
-    try:
-        return pwd.getpwuid(user).pw_name
-    except KeyError:
-        return str(user)
-
-
-def _root_account() -> str:
-    return user_name(0)
-
-
-class System(NamedTuple):
-    """What is asked of a platform, and psutil's answers, which hold where it has none itself."""
-
-    # Raises Unknown where the table is not this process's own.
-    require_own_table: Callable[[], None] = lambda: None
-    # A first look at a process; None if it has nothing to do with memtomem.
-    glance: Callable[[int, Database], Glance | None] = _glance
-    open_files: Callable[[Any], list[str]] = _open_files
-    cwd_of: Callable[[int], str] = _cwd_of
-    # Where a process's files begin, seen from here: "", or a folder if that is elsewhere.
-    root_of: Callable[[int], str] = lambda pid: ""
-    # The device of the file system that a file lies on, or "".
-    device_of: Callable[[str], str] = lambda path: ""
-    # What keeps a process from hearing a kill, or None.
-    held: Callable[[Any], Held | None] = _held
-    # The name of the system's own account. OSError or KeyError if it has none.
-    system_account: Callable[[], str] = _root_account
-    # The folder of the user's local settings, below which memtomem's runtime folder lies, or "".
-    local_settings: Callable[[], str] = lambda: ""
-    # The command that ends a process and its workers, which may live on without it.
-    kill_command: Callable[[int, list[int]], str] = _kill_command
-    # The command that stops a process's container or service, "?" (cgroups.py), or "".
-    stop_command: Callable[[int, frozenset[int]], str] = lambda pid, family: ""
-    # Keys of BLIND_SPOTS, by every PID in the table, and whether some process hides its arguments.
-    blind_spots: Callable[[set[int], bool], list[str]] = lambda known, denied: []
-    has_launchers: bool = False  # programs that start Python and wait
-    hides_open_files: bool = False  # so the names of memtomem's lock files are asked
-    has_plain_console: bool = False  # it may know no control sequences
-    elevated: str = "sudo"  # how to see and end what is not one's own
-
-
-PORTABLE = System()
-if sys.platform == "linux":
-    from mm_preflight import cgroups, linux
-
-    system = System(
-        require_own_table=linux.require_own_table,
-        glance=linux.glance,
-        cwd_of=linux.cwd_of,
-        root_of=linux.root_of,
-        device_of=linux.device_of,
-        held=linux.held,
-        stop_command=cgroups.stop_command,
-        blind_spots=linux.blind_spots,
-    )
-elif sys.platform == "win32":
-    from mm_preflight import windows
-
-    system = System(
-        open_files=windows.open_files,
-        held=windows.held,
-        system_account=windows.system_account,
-        local_settings=windows.local_settings,
-        kill_command=windows.kill_command,
-        blind_spots=windows.blind_spots,
-        has_launchers=True,  # mm.exe, and the python.exe of a virtual environment
-        hides_open_files=True,
-        has_plain_console=True,
-        elevated="an administrator's terminal",
-    )
-else:
-    system = PORTABLE
+PORTABLE = System(glance=_glance, open_files=_open_files, cwd_of=_cwd_of, held=_held)
+system = on_this_platform(PORTABLE)
 
 
 def require() -> None:

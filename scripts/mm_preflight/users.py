@@ -6,11 +6,12 @@ import os
 
 from mm_preflight import table
 from mm_preflight.records import Database, Seen
+from mm_preflight.system import user_name
 
 
 def users(database: Database) -> frozenset[str]:
     """The names of those whose processes count, but root's: the check's and the database's."""
-    return frozenset({table.process_of().username(), *map(table.user_name, database.owners)})
+    return frozenset({table.process_of().username(), *map(user_name, database.owners)})
 
 
 def root() -> str:
