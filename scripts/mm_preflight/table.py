@@ -24,6 +24,7 @@ from mm_preflight.records import (
     Seen,
     Unknown,
 )
+from mm_preflight.runners import is_title
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -232,7 +233,8 @@ def _look_at(pid: int, glance: Glance) -> Seen | None:
     except TROUBLE:
         argv = None
     first = argv[0] if argv else ""
-    python = is_python(glance.exe) if glance.exe else any(map(is_python, [name, first]))
+    named = is_python(name) or is_python(first) or is_title(first)
+    python = is_python(glance.exe) if glance.exe else named
     starts = is_shell(first) and any(map(program_of, (argv or [])[1:2]))
     if system.has_launchers and argv and program_of(first):  # as it was typed: `mm`
         starts, argv = True, [glance.exe or first, *argv[1:]]
