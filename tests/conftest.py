@@ -152,6 +152,7 @@ def start(home, stand_in):
         return announced[-1]
 
     start.next_announcement = next_announcement
+    start.last = lambda: started[-1]
     yield start
     reap(started, announced)
 

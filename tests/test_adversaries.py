@@ -485,18 +485,20 @@ stat = open('/proc/self/stat').read().rpartition(')')[2].split()
 begin, end = map(int, stat[45:47])
 title = b'gunicorn: master [memtomem.web.app:app]'
 ctypes.memmove(begin, title.ljust(end - begin, b'\\0'), end - begin)
-print('ready', os.getpid(), flush=True)
-time.sleep(99)
+ctypes.CDLL(None).prctl(15, title)
 """
 
 
 @linux
-def test_title_of_root_s_server(world, nobody_names):
-    """An ordinary user sees of it only the title that it wrote over its argv."""
+@pytest.mark.parametrize("script", ["mm_preflight", "portable.py"])
+def test_title_of_root_s_server(world, nobody_names, script):
+    """An ordinary user sees of it only the title that it wrote over its argv and its name."""
     result = world(
         f"{AS_NOBODY}spawn(sys.executable, '-c', TITLED, 'x' * 99)\n"
+        "settings['script'] = f'{SHARED}/{SCRIPT_NAME}'\n"
         "result = check('--json', **settings)",
-        TITLED=TITLED,
+        TITLED=TITLED + STAY,
+        SCRIPT_NAME=script,
         **nobody_names,
     )
     assert [row["command"] for row in rows_of(result)] == ["gunicorn memtomem.web.app:app"]
@@ -525,21 +527,27 @@ HIDES = {
         "PYTHON, '-c', HOLDS, env=AT['env'], cwd=SHARED",
         2,
     ),
+    "titled": ("PYTHON, '-c', UNDUMPABLE + TITLED + HOLDS, 'x' * 99, **AT", 2),
 }
 
 
 @linux
+@pytest.mark.parametrize("script", ["mm_preflight", "portable.py"])
 @pytest.mark.parametrize("how", HIDES)
-def test_own_python_that_hides_what_it_has_open(world, nobody_names, how):
+def test_own_python_that_hides_what_it_has_open(world, nobody_names, how, script):
     """A service with an ambient capability lists its files for its user, and hides where they lead.
 
     Nor can an undumpable process be looked into. Either may have the database open.
     """
     argv, expected = HIDES[how]
     result = world(
-        f"{AS_NOBODY}spawn({argv})\nresult = check('--json', **settings)",
+        f"{AS_NOBODY}spawn({argv})\n"
+        "settings['script'] = f'{SHARED}/{SCRIPT_NAME}'\n"
+        "result = check('--json', **settings)",
         HOLDS=f"import os\n{HOLDS}",
         UNDUMPABLE="import ctypes\nctypes.CDLL(None).prctl(4, 0)\n",
+        TITLED=TITLED.replace("memtomem.web", "other"),
+        SCRIPT_NAME=script,
         **nobody_names,
     )
     assert result["status"] == expected

@@ -367,6 +367,21 @@ def test_alive_on_windows(argv, expected):
         assert judge(argv, windows=True) is None
 
 
+@pytest.mark.parametrize(
+    "text, is_one",
+    [
+        ("gunicorn: master [app:app]", True),
+        ("gunicorn:", True),
+        ("gunicorn", False),
+        ("sshd: ana@pts/0", False),
+        ("nginx: worker process", False),
+        ("", False),
+    ],
+)
+def test_title_of_a_runner(text, is_one):
+    assert runners.is_title(text) is is_one
+
+
 @pytest.mark.parametrize("argv", rows(INNOCENT))
 def test_innocent(argv):
     assert judge(split(argv)) is None

@@ -8,7 +8,7 @@ import psutil
 import pytest
 from mm_preflight import instances, look, registry, scan, table, users
 from mm_preflight.records import Database, Evidence, Files, Seen
-from support import PLATFORMS, linux, use_platform
+from support import PLATFORMS, linux, until, use_platform
 
 STAY = "import time\nprint('ready', __import__('os').getpid(), flush=True)\ntime.sleep(99)\n"
 IMPORTS = f"import memtomem\n{STAY}"
@@ -99,36 +99,55 @@ def test_folder_with_a_main(start, stand_in, preflight, home):
     assert [row["role"] for row in preflight("--json").of(pid)] == ["library"]
 
 
-@pytest.mark.parametrize("status", [psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD])
-def test_what_is_dead_is_not_alive(monkeypatch, status):
-    here = psutil.Process()
-    each = seen(here.pid, started=here.create_time())
+def identity_of(pid: int) -> int:
+    return hash(psutil.Process(pid))
+
+
+@linux
+@pytest.mark.parametrize("writes_on", [False, True], ids=["zombie", "first-thread-ended"])
+def test_what_is_dead_is_not_alive(start, stand_in, platform, writes_on):
+    """What is called a zombie is none while its other threads run."""
+    code = "import ctypes, os, sys, threading, time\n"
+    code += "threading.Thread(target=time.sleep, args=[99]).start()\n" * writes_on
+    code += "print('ready', os.getpid(), flush=True)\nsys.stdin.read()\n"
+    pid = start(stand_in.python, "-c", f"{code}ctypes.CDLL(None).pthread_exit(None)")
+    each = seen(pid, identity=identity_of(pid))
     assert table.is_alive(each)
-    monkeypatch.setattr(psutil.Process, "status", lambda process: status)
-    assert not table.is_alive(each)
+    start.last().stdin.close()
+    until(lambda: psutil.Process(pid).status() == psutil.STATUS_ZOMBIE, "its first thread's end")
+    assert table.is_alive(each) is writes_on
 
 
 @pytest.mark.parametrize(
-    "seconds, argv, alive",
+    "identity, argv, alive",
     [
-        (-10, "same", False),
-        (-1, "same", True),
-        (1, "same", True),
-        (-1, "other", False),
-        (0, "other", True),
-        (-1, "hidden", True),
+        ("same", "same", True),
+        ("same", "other", True),
+        ("same", "hidden", True),
+        ("other", "same", False),
+        ("other", "other", False),
+        ("other", "hidden", False),
+        ("hidden", "other", True),
     ],
 )
-def test_pid_that_was_used_again_is_not_alive(seconds, argv, alive):
-    """By a second, the clock may have been set; a server may write over its argv; not both."""
-    here = psutil.Process()
-    argvs = {"same": here.cmdline(), "other": ["sleep", "60"], "hidden": None}
-    each = seen(here.pid, started=here.create_time() + seconds, argv=argvs[argv])
+def test_pid_that_was_used_again_is_not_alive(platform, identity, argv, alive):
+    """Whatever it is called: a server may write over its argv, and two programs may have one."""
+    argvs = {"same": psutil.Process().cmdline(), "other": ["sleep", "60"], "hidden": None}
+    here = identity_of(os.getpid())
+    identities = {"same": here, "other": here + 1, "hidden": None}
+    each = seen(os.getpid(), identity=identities[identity], argv=argvs[argv])
     assert table.is_alive(each) is alive
 
 
-def test_start_that_was_not_told_is_no_other(monkeypatch):
-    assert table.is_alive(seen(os.getpid(), started=None))
+@linux
+@pytest.mark.parametrize("seconds", [-3600, -1, 1, 3600])
+def test_clock_that_is_set_during_the_look(start, stand_in, monkeypatch, platform, seconds):
+    """psutil counts each start from the boot, and its time of day moves with the clock."""
+    pid = start(stand_in.python, "-c", STAY)
+    each = table.look_at(pid, DATABASE)
+    booted = psutil._pslinux.boot_time() + seconds
+    monkeypatch.setattr(psutil._pslinux, "boot_time", lambda: booted)
+    assert table.is_alive(each)
 
 
 def test_portable_table_beside_a_silent_mount(monkeypatch):

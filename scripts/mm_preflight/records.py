@@ -119,6 +119,7 @@ class Seen(NamedTuple):
     evidence: Evidence = Evidence()
     command: Command | None = None  # what it runs, None if that is not memtomem
     ours: bool = True  # it is of a user who counts
+    identity: int | None = None  # what no later process of its PID has
 
 
 class Ancestor(NamedTuple):

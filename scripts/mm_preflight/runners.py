@@ -36,13 +36,24 @@ class Given(NamedTuple):
     kind: str
 
 
+def plain(runner: str) -> str:
+    """A runner's name without its version."""
+    return runner.lower().rstrip("0123456789.-")
+
+
+def is_title(text: str) -> bool:
+    """Whether a known runner wrote it over its argv, as `gunicorn: master [app:app]`."""
+    name, colon, _ = text.partition(":")
+    return colon != "" and plain(name) in IN_PROCESS
+
+
 def given(runner: str, args: list[str]) -> list[Given]:
     """What may be run, the likeliest first; nothing where this is no known runner.
 
     A word behind no option is what runs, and all behind it is its own. A word behind an option may
     be that option's value.
     """
-    runner = runner.lower().rstrip("0123456789.-")
+    runner = plain(runner)
     if runner not in IN_PROCESS:
         return []
     found = list(_words(runner, args[:ARGUMENTS]))

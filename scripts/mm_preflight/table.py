@@ -22,6 +22,7 @@ from mm_preflight.records import (
     Seen,
     Unknown,
 )
+from mm_preflight.runners import is_title
 from mm_preflight.system import System, on_this_platform
 
 if TYPE_CHECKING:
@@ -40,10 +41,6 @@ TROUBLE: tuple[type[Exception], ...]
 TROUBLE = (OSError, SystemError, IndexError, ValueError, RuntimeError)  # psutil raises all of them
 TROUBLE += (psutil.Error,) if psutil else ()
 UNTOLD: tuple[type[Exception], ...] = (*TROUBLE, Silent)
-# By how much a start may seem to change: psutil counts it from the boot, whose time of day moves
-# with the clock, and which some containers compute anew at each reading.
-CLOCK_SECONDS = 2.0
-TICK_SECONDS = 0.02  # the process table itself counts in hundredths
 HIDDEN = Seen(0, 0, None, None, "", "", None, False, Evidence(None))  # nothing more is asked
 
 
@@ -153,7 +150,8 @@ def _look_at(pid: int, glance: Glance) -> Seen | None:
     except TROUBLE:
         argv = None
     first = argv[0] if argv else ""
-    python = is_python(glance.exe) if glance.exe else any(map(is_python, [name, first]))
+    named = is_python(name) or is_python(first) or is_title(first)
+    python = is_python(glance.exe) if glance.exe else named
     starts = is_shell(first) and any(map(program_of, (argv or [])[1:2]))
     if system.has_launchers and argv and program_of(first):  # as it was typed: `mm`
         starts, argv = True, [glance.exe or first, *argv[1:]]
@@ -163,6 +161,7 @@ def _look_at(pid: int, glance: Glance) -> Seen | None:
         return None
     return Seen(
         pid=pid,
+        identity=_identity_of(process if glance.thread == pid else psutil.Process(pid), started),
         thread=glance.thread,
         started=started,
         user=ask(process.username, None),
@@ -180,30 +179,30 @@ def hides(seen: Seen) -> bool:
 
 
 def is_alive(seen: Seen) -> bool:
-    """Whether it is still the process that was looked at, and no zombie."""
+    """Whether it is still the process that was looked at, and no zombie; as far as can be told.
+
+    A process whose first thread has ended while others run is called a zombie, and is none.
+    """
     try:
-        process = psutil.Process(seen.thread)
-        if ask(process.status, "") in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
+        process = psutil.Process(seen.pid)
+        ended = ask(process.status, "") in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+        if ended and ask(process.num_threads, 1) < 2:
             return False
-        return _is_same(process, seen)
+        now = _identity_of(process, ask(process.create_time, None))
+        return now == seen.identity or None in (now, seen.identity)
     except psutil.NoSuchProcess:
         return False
     except TROUBLE:
         return True
 
 
-def _is_same(process: Any, seen: Seen) -> bool:
-    """Whether the PID was not used again meanwhile, as far as that can be told.
+def _identity_of(process: Any, started: float | None) -> int | None:
+    """What tells a process from a later one of its PID; None if its start was not told.
 
-    A clock that is set moves every start a little, and a server may write over its argv: only both
-    together say that it is another one.
+    psutil hashes the PID and the start, and counts that from the boot: a clock that is set during
+    the look changes `started` alone.
     """
-    started = ask(process.create_time, None)
-    if started is None or seen.started is None or abs(started - seen.started) <= TICK_SECONDS:
-        return True
-    argv: list[str] | None = ask(process.cmdline, None)
-    same = argv is None or seen.argv is None or argv[1:] == seen.argv[1:]
-    return same and abs(started - seen.started) <= CLOCK_SECONDS
+    return None if started is None else hash(process)
 
 
 def stop_command(pid: int, family: set[int]) -> str:
