@@ -117,7 +117,7 @@ def test_mypy_sees_the_fields(tmp_path, mistake):
 # What differs there: each name that is not as psutil has it everywhere.
 OVERRIDES = {
     "linux": {"require_own_table", "glance", "cwd_of", "root_of", "device_of", "held"}
-    | {"stop_command", "blind_spots"},
+    | {"in_front", "stop_command", "blind_spots"},
     "win32": {"open_files", "held", "system_account", "local_settings", "kill_command"}
     | {"blind_spots", "has_launchers", "hides_open_files", "has_plain_console", "elevated"},
 }

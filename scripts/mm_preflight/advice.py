@@ -26,6 +26,7 @@ class Case(NamedTuple):
     owner: str  # another user, whose process it is
     elevated: str  # how to end it all the same; "" if this check may
     held: Held | None  # what keeps a kill from working
+    in_front: bool = True  # what is typed at its terminal reaches it
 
 
 # A shell's script whose end is that of a desktop's session.
@@ -94,7 +95,9 @@ def terminal(case: Case) -> str:
 def by_hand(case: Case) -> str:
     """How it is ended by itself."""
     origin, place, app = case.origin, place_of(case), app_of(case.origin)
-    words = f"{case.kill}, or press Ctrl-C in {place}" if place else case.kill
+    # Python at its prompt, and what a notebook runs in, go on after Ctrl-C.
+    ends = place and case.command.role != "library"
+    words = f"{case.kill}, or press Ctrl-C in {place}" if ends else case.kill
     if case.command.role in ENDS_ITSELF:
         words = f"let it finish, or {words}"
     elif origin.kind in ("orphan", "") and not place and (note := above(case)):
@@ -224,6 +227,9 @@ def app_of(origin: Origin) -> str:
 
 
 def place_of(case: Case) -> str:
+    """The terminal at which it hears what is typed; or ""."""
+    if not case.in_front or (case.held and case.held.kind == "stopped"):
+        return ""
     return (case.origin.terminal or "").removeprefix("/dev/")
 
 

@@ -199,4 +199,5 @@ def _case(chief: Seen, origin: Origin, members: list[Seen], family: set[int]) ->
         owner=visible(user, 40) if user and user != mine else "",
         elevated="" if users.is_root() else table.system.elevated,
         held=table.ask(lambda: table.system.held(table.process_of(chief.thread)), None),
+        in_front=table.system.in_front(chief.pid),
     )

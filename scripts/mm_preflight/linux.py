@@ -210,3 +210,13 @@ def held(process: Any) -> Held | None:
     from mm_preflight import linux_state  # not needed where nothing is alive
 
     return linux_state.held(process.pid)
+
+
+def in_front(pid: int) -> bool:
+    """Whether a process is among those that its terminal's keys reach: the foreground's group."""
+    with suppress(OSError), open(f"/proc/{pid}/stat", "rb") as file:
+        # Behind the name, which may hold anything: state, parent, group, session, terminal, and
+        # the group that the terminal's keys reach, -1 without a terminal.
+        fields = file.read(4096).rpartition(b") ")[2].split()
+        return fields[2:3] == fields[5:6] or fields[5:6] == [b"-1"]
+    return True

@@ -47,6 +47,8 @@ class System(NamedTuple):
     system_account: Callable[[], str] = _root_account
     # The folder of the user's local settings, below which memtomem's runtime folder lies, or "".
     local_settings: Callable[[], str] = lambda: ""
+    # Whether what is typed at its terminal reaches a process; True where that is not told.
+    in_front: Callable[[int], bool] = lambda pid: True
     # The command that ends a process and its workers, which may live on without it.
     kill_command: Callable[[int, list[int]], str] = _kill_command
     # The command that stops a process's container or service, "?" (cgroups.py), or "".
@@ -71,6 +73,7 @@ def on_this_platform(portable: System) -> System:
             root_of=linux.root_of,
             device_of=linux.device_of,
             held=linux.held,
+            in_front=linux.in_front,
             stop_command=cgroups.stop_command,
             blind_spots=linux.blind_spots,
         )
