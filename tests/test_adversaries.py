@@ -277,6 +277,32 @@ def test_program_in_another_mount_namespace(world, root, home, stand_in):
     assert [(row["pid"], row["command"]) for row in rows] == [(result[0], "python app.py")]
 
 
+FOLDERS = {
+    "mount-namespace": "process = spawn('unshare', '--mount', PYTHON, 'app.py', cwd=HERE)",
+    "chroot": "os.mkdir(HERE + '/jail')\n"
+    "subprocess.run(['mount', '--rbind', '/', HERE + '/jail'], check=True)\n"
+    'go = \'cd "$1" && exec "$0" app.py\'\n'
+    "process = spawn('chroot', HERE + '/jail', 'sh', '-c', go, PYTHON, HERE)",
+    "covered": "process = spawn(PYTHON, 'app.py', cwd=HERE)\n"
+    "subprocess.run(['mount', '-t', 'tmpfs', 'none', HERE], check=True)",
+}
+
+
+@linux
+@pytest.mark.parametrize("where", FOLDERS)
+def test_relative_path_in_a_folder_that_is_elsewhere(world, root, tmp_path, stand_in, where):
+    """It is read in the folder that the process is in, not in what has that name here."""
+    (folder := tmp_path / "app").mkdir()
+    (folder / "app.py").write_text(f"import memtomem\n{STAY}")
+    result = world(
+        f"{FOLDERS[where]}\nresult = [process.pid, check('--json')]",
+        HERE=str(folder),
+        PYTHON=stand_in.python,
+    )
+    rows = rows_of(result[1])
+    assert [(row["pid"], row["command"]) for row in rows] == [(result[0], "python app.py")]
+
+
 def rows_of(report: dict) -> list[dict]:
     return json.loads(report["stdout"])["processes"]
 

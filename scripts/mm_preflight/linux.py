@@ -163,8 +163,8 @@ def _own_pid(pid: int) -> int:
 
 
 def cwd_of(pid: int) -> str:
-    """The folder of a process; psutil also asks the file system, which may not answer."""
-    return os.readlink(f"/proc/{pid}/cwd").removesuffix(DELETED)
+    """The folder of a process as the kernel has it: its text may name another one here."""
+    return f"/proc/{pid}/cwd"
 
 
 def device_of(path: str) -> str:

@@ -19,6 +19,15 @@ IN_PROCESS = APP_SERVERS | frozenset(
     " pyinstrument memray kernprof line_profiler hupper jurigged mcp fastmcp fastapi streamlit"
     " chainlit marimo".split()
 )
+# Options that certainly take no value: the word behind one is what runs.
+FLAGS = dict.fromkeys(APP_SERVERS, "--reload --factory --preload --daemon --proxy-headers".split())
+FLAGS |= {
+    "coverage": "-a --append --branch -p --parallel-mode -L --pylib --timid".split(),
+    "debugpy": ["--wait-for-client"],
+    "kernprof": "-l -v -lv -vl -b -z".split(),
+    "pydevd": ["--file"],  # its value is what runs
+    "trace": "-t --trace -c --count -l --listfuncs -T --trackcalls".split(),
+}
 RUN = ("run", "dev")  # subcommands of runners that run what follows
 ARGUMENTS = 512  # of a runner that are read; its own options are few
 PERHAPS = 8  # words behind options that are looked into
@@ -72,12 +81,19 @@ def _words(runner: str, args: list[str]) -> Iterator[Given]:
             return
         if arg.startswith("-"):
             pass
-        elif before.startswith("-") and before != "--" and "=" not in before:
+        elif _may_take_a_value(runner, before):
             yield Given(runner, arg, rest, "perhaps")
         elif arg not in RUN or before:
             yield Given(runner, arg, rest, "word")
             return
         before = arg
+
+
+def _may_take_a_value(runner: str, option: str) -> bool:
+    """Whether the word behind another may be an option's value."""
+    if not option.startswith("-") or option == "--" or option.startswith("--no-"):
+        return False
+    return "=" not in option and option not in FLAGS.get(runner, ())
 
 
 def _dash_m(runner: str, arg: str, rest: list[str]) -> str:

@@ -13,9 +13,10 @@ from mm_preflight.records import Database, Files, Seen
 
 def locate(pid: int, path: str) -> str:
     """Where a script of a process lies, seen from here; OSError if that cannot be told."""
-    if not os.path.isabs(path):
+    if os.path.isabs(path):
+        path = table.system.root_of(pid) + path
+    else:
         path = os.path.join(table.system.cwd_of(pid), path)
-    path = table.system.root_of(pid) + path
     touch(path)
     main = os.path.join(path, "__main__.py")
     return main if os.path.isdir(path) else path
