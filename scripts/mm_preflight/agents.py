@@ -49,7 +49,7 @@ PERSON = (  # this and the next as includes/agent.md has them
     "I can't run the reset from here. This program may keep a memtomem server alive, and the reset "
     "is safe only while none is. Please quit this program and your other MCP clients, open a plain "
     "terminal, and run `mm-preflight --wait 60`. When it says clear, follow the guide "
-    '"Change the embedding model" from step 5.'
+    '"Change the embedding model" from step 1.'
 )
 AGENT = (
     "If it only writes about a reset, write that text with your client's own file-editing tool: "

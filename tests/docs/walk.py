@@ -231,6 +231,20 @@ def at_a_terminal(stage, _body):
 
 
 def backup(stage, body):
+    """Kept as shown; and on a database elsewhere it keeps both files, and brings both back."""
+    home, other = stage.home / "elsewhere", stage.home / "elsewhere" / "my.sqlite"
+    settings = home / ".memtomem" / "config.json"
+    settings.parent.mkdir(parents=True)
+    script = home / "backup.py"
+    script.write_text(body.replace("~/.memtomem/memtomem.db", str(other)))
+    for what, more in (("before", ""), ("after", " restore")):
+        settings.write_text(what)
+        with contextlib.closing(sqlite3.connect(other)) as database:
+            database.executescript(f"DROP TABLE IF EXISTS t; CREATE TABLE t AS SELECT '{what}' w;")
+        stage.must(f"HOME={home} python3 {script}{more}")
+    assert settings.read_text() == "before"
+    with contextlib.closing(sqlite3.connect(other)) as database:
+        assert database.execute("SELECT w FROM t").fetchall() == [("before",)]
     (stage.home / "backup.py").write_text(body)
 
 
