@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from numbers import Real
 from typing import Any, TypeAlias
 
-from mm_postflight.decide import AT_FAULT, apart
+from mm_postflight.decide import AT_FAULT, SAME, apart
 from mm_postflight.records import FEW, Fault, Unknown
 
 PATIENCE = 300.0  # seconds for a batch: the model may have to be loaded first
@@ -33,8 +33,8 @@ class Broken(Refused):
 def require_steady(least: float) -> None:
     """Raise Fault if two answers to one text are as far apart as those to two texts."""
     if least < AT_FAULT:
-        told = f"the embedder is at fault: one text got two vectors (cosine {least:.2f}); "
-        raise Fault(f"{told}the results of a batch may come in another order")
+        told = f"the embedder is at fault: one text got two vectors (cosine {least:.2f}); another "
+        raise Fault(f"{told}model may answer now, or the results of a batch in another order")
 
 
 class Embedder:
@@ -46,6 +46,8 @@ class Embedder:
         self.said = Counter[str]()  # why single texts were not embedded
         self.failed = 0  # single texts in a row
         self.silent = 0  # asked in a row, without any answer
+        self.proven: Answer = None  # the first sentence's
+        self.least = 1.0  # the smallest cosine between two answers to a sentence
 
     def prove(self) -> float:
         """Ask for what cannot be mistaken, before any note is sent: together, and one by one.
@@ -61,8 +63,11 @@ class Embedder:
             if answer is None or not any(answer):
                 told = self.said.most_common(1)[0][0] if self.said else "vectors of zeros"
                 raise Fault(f"the embedder is at fault: it gave {told}")
+        if apart(together) >= SAME:  # nearly: some are not exact
+            raise Fault("the embedder is at fault: it gave one vector for different texts")
         least = min(map(apart, zip(together, alone, strict=True)))
         require_steady(least)
+        self.least, self.proven = least, together[0]
         return least
 
     def size(self, sentence: str) -> int:
@@ -85,7 +90,10 @@ class Embedder:
     def ask(self, texts: Sequence[str]) -> list[Answer]:
         """A vector for each text, None for one that it does not take. Raises Unknown, and Fault."""
         self.sent += sum(text not in SENTENCES for text in texts)
-        return self._halve(list(texts))
+        answers = self._halve(list(texts))
+        if texts[0] == SENTENCES[0]:  # asked beside the others: does the same model answer still?
+            self.least = min(self.least, apart((answers[0], self.proven)))
+        return answers
 
     def _halve(self, texts: list[str]) -> list[Answer]:
         try:
