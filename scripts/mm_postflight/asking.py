@@ -118,14 +118,21 @@ class Embedder:
             answer = self._call(texts)
         self.silent = 0
         answers = self._numbers(answer, len(texts))
-        if len(set(texts)) > 2 and _are_one(answers) and self._confuses(texts[0]):
-            told = f"{len(texts)} different texts got one and the same vector"
-            raise Fault(f"the embedder is at fault: {told}")
+        if alike := _alike(texts, answers):
+            self._require_apart(alike)
         return answers
 
-    def _confuses(self, text: str) -> bool:
-        """Whether a text gets a fixed sentence's vector: a model may know no letter of some."""
-        return _are_one(self._numbers(self._call([SENTENCES[1], text]), 2))
+    def _require_apart(self, alike: list[str]) -> None:
+        """Raise Fault unless a sentence around them makes a difference.
+
+        It does where a model knows no letter of them, or cuts them to what they have in common.
+        """
+        fixed = SENTENCES[1]
+        asked = [alike[0], fixed, *(f"{fixed} {text} {fixed}" for text in alike[:3])]
+        one, *others = self._numbers(self._call(asked), len(asked))
+        if one in others:
+            told = f"{len(alike)} different texts got one and the same vector"
+            raise Fault(f"the embedder is at fault: {told}")
 
     def _call(self, texts: Sequence[str]) -> Any:
         """What the embedder returned. Raises Refused, and Unknown."""
@@ -171,10 +178,13 @@ class Embedder:
         return None
 
 
-def _are_one(answers: list[Answer]) -> bool:
-    """Whether all are there, and the same."""
-    there = [each.tobytes() for each in answers if each is not None]
-    return len(there) == len(answers) and len(set(there)) == 1
+def _alike(texts: Sequence[str], answers: list[Answer]) -> list[str]:
+    """More than two different texts that got one vector, if there are."""
+    got: dict[bytes, dict[str, None]] = {}
+    for text, answer in zip(texts, answers, strict=True):
+        if answer is not None:
+            got.setdefault(answer.tobytes(), {})[text] = None
+    return next((list(each) for each in got.values() if len(each) > 2), [])
 
 
 def _is_number(kind: type) -> bool:

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import math
+import re
 
 import pytest
 import reproduce_mix
@@ -200,9 +201,23 @@ def test_another_model_that_answers_later():
     assert one.least < 0.9
 
 
+def test_some_texts_that_get_one_vector_beside_others():
+    one = embedder(lambda texts: right(["x" if len(t) > 75 else t for t in texts]))
+    one.prove()
+    with pytest.raises(Fault, match="5 different texts got one and the same vector"):
+        one.ask([*TEXTS, *(f"{number} {'long ' * 20}" for number in range(5))])
+
+
+def test_texts_that_a_model_cuts_to_what_they_have_in_common():
+    for cut in (lambda t: t[:80], lambda t: t[-80:]):
+        one = embedder(lambda texts, cut=cut: right(list(map(cut, texts))))
+        one.prove()
+        assert len(one.ask([f"{'long ' * 20}{n}{' long' * 20}" for n in range(5)])) == 5
+
+
 def test_texts_that_a_model_cannot_tell_apart():
     """Of signs that it does not know, it gives one vector: that is no fault."""
-    one = embedder(lambda texts: right([t if t.isascii() else "unknown" for t in texts]))
+    one = embedder(lambda texts: right([re.sub(r"[^ -~]+", "unknown", t) for t in texts]))
     one.prove()
     assert len(one.ask(["👍", "🎉", "✅", "☎"])) == 4
 
