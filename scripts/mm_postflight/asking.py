@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from numbers import Real
 from typing import Any, TypeAlias
 
-from mm_postflight.decide import AT_FAULT, apart
+from mm_postflight.decide import AT_FAULT, SAME, apart
 from mm_postflight.records import FEW, Fault, Unknown
 
 PATIENCE = 300.0  # seconds for a batch: the model may have to be loaded first
@@ -33,8 +33,8 @@ class Broken(Refused):
 def require_steady(least: float) -> None:
     """Raise Fault if two answers to one text are as far apart as those to two texts."""
     if least < AT_FAULT:
-        told = f"the embedder is at fault: one text got two vectors (cosine {least:.2f}); "
-        raise Fault(f"{told}the results of a batch may come in another order")
+        told = f"the embedder is at fault: one text got two vectors (cosine {least:.2f}); another "
+        raise Fault(f"{told}model may answer now, or the results of a batch in another order")
 
 
 class Embedder:
@@ -46,6 +46,8 @@ class Embedder:
         self.said = Counter[str]()  # why single texts were not embedded
         self.failed = 0  # single texts in a row
         self.silent = 0  # asked in a row, without any answer
+        self.proven: Answer = None  # the first sentence's
+        self.least = 1.0  # the smallest cosine between two answers to a sentence
 
     def prove(self) -> float:
         """Ask for what cannot be mistaken, before any note is sent: together, and one by one.
@@ -61,8 +63,11 @@ class Embedder:
             if answer is None or not any(answer):
                 told = self.said.most_common(1)[0][0] if self.said else "vectors of zeros"
                 raise Fault(f"the embedder is at fault: it gave {told}")
+        if apart(together) >= SAME:  # nearly: some are not exact
+            raise Fault("the embedder is at fault: it gave one vector for different texts")
         least = min(map(apart, zip(together, alone, strict=True)))
         require_steady(least)
+        self.least, self.proven = least, together[0]
         return least
 
     def size(self, sentence: str) -> int:
@@ -85,7 +90,10 @@ class Embedder:
     def ask(self, texts: Sequence[str]) -> list[Answer]:
         """A vector for each text, None for one that it does not take. Raises Unknown, and Fault."""
         self.sent += sum(text not in SENTENCES for text in texts)
-        return self._halve(list(texts))
+        answers = self._halve(list(texts))
+        if texts[0] == SENTENCES[0]:  # asked beside the others: does the same model answer still?
+            self.least = min(self.least, apart((answers[0], self.proven)))
+        return answers
 
     def _halve(self, texts: list[str]) -> list[Answer]:
         try:
@@ -110,14 +118,21 @@ class Embedder:
             answer = self._call(texts)
         self.silent = 0
         answers = self._numbers(answer, len(texts))
-        if len(set(texts)) > 2 and _are_one(answers) and self._confuses(texts[0]):
-            told = f"{len(texts)} different texts got one and the same vector"
-            raise Fault(f"the embedder is at fault: {told}")
+        if alike := _alike(texts, answers):
+            self._require_apart(alike)
         return answers
 
-    def _confuses(self, text: str) -> bool:
-        """Whether a text gets a fixed sentence's vector: a model may know no letter of some."""
-        return _are_one(self._numbers(self._call([SENTENCES[1], text]), 2))
+    def _require_apart(self, alike: list[str]) -> None:
+        """Raise Fault unless a sentence around them makes a difference.
+
+        It does where a model knows no letter of them, or cuts them to what they have in common.
+        """
+        fixed = SENTENCES[1]
+        asked = [alike[0], fixed, *(f"{fixed} {text} {fixed}" for text in alike[:3])]
+        one, *others = self._numbers(self._call(asked), len(asked))
+        if one in others:
+            told = f"{len(alike)} different texts got one and the same vector"
+            raise Fault(f"the embedder is at fault: {told}")
 
     def _call(self, texts: Sequence[str]) -> Any:
         """What the embedder returned. Raises Refused, and Unknown."""
@@ -163,10 +178,13 @@ class Embedder:
         return None
 
 
-def _are_one(answers: list[Answer]) -> bool:
-    """Whether all are there, and the same."""
-    there = [each.tobytes() for each in answers if each is not None]
-    return len(there) == len(answers) and len(set(there)) == 1
+def _alike(texts: Sequence[str], answers: list[Answer]) -> list[str]:
+    """More than two different texts that got one vector, if there are."""
+    got: dict[bytes, dict[str, None]] = {}
+    for text, answer in zip(texts, answers, strict=True):
+        if answer is not None:
+            got.setdefault(answer.tobytes(), {})[text] = None
+    return next((list(each) for each in got.values() if len(each) > 2), [])
 
 
 def _is_number(kind: type) -> bool:

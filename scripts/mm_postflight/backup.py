@@ -22,7 +22,7 @@ def backup(source: sqlite3.Connection, path: Path) -> str:
     try:
         _create(partial, os.stat(path))
         with contextlib.closing(sqlite3.connect(partial)) as target:
-            source.backup(target)
+            source.backup(target, progress=_require_progress)
         return _give_name(partial, name)
     except (OSError, sqlite3.Error) as error:
         where = path.parent
@@ -34,6 +34,13 @@ def backup(source: sqlite3.Connection, path: Path) -> str:
         for left in (partial, f"{partial}-journal", f"{partial}-wal", f"{partial}-shm"):
             with contextlib.suppress(OSError):
                 os.unlink(left)
+
+
+def _require_progress(status: int, _left: int, _all: int) -> None:
+    """Raise Unknown where SQLite waited for a lock: Python waits on for ever, deaf to Ctrl-C."""
+    if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        told = "there is no backup, because the database is locked"
+        raise Unknown(f"{told}\nNothing was written. Run this again.")
 
 
 def _create(partial: str, like: os.stat_result) -> None:

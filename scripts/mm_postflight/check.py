@@ -49,6 +49,8 @@ class Check:
 
     def run(self, todo: list[Vector]) -> None:
         """Check these, in rounds. Raises Unknown, and Fault."""
+        if not todo:
+            return
         self.progress.start(f"embedding {len(todo):,} texts again")
         rest = iter(todo)
         done, began = 0, time.monotonic()
@@ -136,6 +138,7 @@ class Check:
         finally:
             self.found.texts_sent = self.embedder.sent
             self.found.said = self.embedder.said
+            self.found.least = min(self.found.least, self.embedder.least)
 
 
 def score(row: Row, answer: Answer) -> float | None:

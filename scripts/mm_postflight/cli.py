@@ -119,9 +119,9 @@ def run(argv: list[str] | None) -> int:
         if not options.inside:
             return inside.go(options.mm, words)
         inside.hear_ctrl_c()
-        from mm_postflight.steps import work
+        from mm_postflight import steps
 
-        work(found, options)
+        steps.work(found, options)
         return None
 
     status = attempt(work, found)
@@ -138,8 +138,8 @@ def attempt(work: Callable[[], int | None], found: Findings) -> int | None:
         found.reason = str(error)
     except sqlite3.Error as error:
         found.reason = f"the database cannot be used: {error}"
-    except Exception as error:
-        found.reason = f"{type(error).__name__}: {error}"
+    except BaseException as error:  # SystemExit, CancelledError: their exit status is `mixed`'s
+        found.reason = f"{type(error).__name__}: {error}".rstrip(": ")
     return None
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from mm_preflight.report import visible
 
 from mm_postflight.records import Unknown
+from mm_postflight.report import wrap
 
 LOCAL = r"https?://(localhost|127\.[\d.]+|\[::1\]|0\.0\.0\.0)(:\d+)?(/.*)?"
 SECRET = re.compile(r"(?<=//)[^/\s]*@|(?<=[\w/])\?[^\s'\"]+|(?<=Bearer )[^'\"]+")  # in a URL
@@ -49,5 +50,11 @@ def is_answered() -> bool:
 
 def yes(question: str) -> bool:
     """The answer of the person at the terminal."""
-    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    print(*wrap(f"{question} [y/N]"), sep="\n", end=" ", file=sys.stderr, flush=True)
+    answer = ""
+    try:
+        answer = sys.stdin.readline()
+    finally:
+        if not answer:  # Ctrl-C, Ctrl-D: what is said next begins a line
+            print(file=sys.stderr)
+    return answer.strip().lower() in ("y", "yes")

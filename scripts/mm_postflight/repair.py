@@ -18,6 +18,7 @@ from mm_postflight.check import BATCH, batches
 from mm_postflight.database import Database
 from mm_postflight.progress import Progress
 from mm_postflight.records import Findings, Options, Repair, Row, Unknown, Vector
+from mm_postflight.report import wrap
 from mm_postflight.writing import Writer
 
 OWN_WAY = "memtomem's own way is: mm index --force"
@@ -98,7 +99,7 @@ class Repairing:
             told = f"{doubt}likelier fault. Is {found.model} the model that you want?\n{told}"
         told = "\n".join(map(visible, told.split("\n")))
         if self.options.yes:
-            print(told, file=sys.stderr)
+            print(*wrap(told), sep="\n", file=sys.stderr)
             return True
         if not consent.is_answered():
             raise Unknown(f"{told}\nNothing was written. If they may be written, add --yes.")
@@ -142,6 +143,7 @@ class Repairing:
         first = self.embedder.ask(texts)
         # Backwards, and behind another text: an order that is not kept shows, whatever it is.
         again = self.embedder.ask([SENTENCES[0], *texts[::-1]])[:0:-1]
+        self.found.least = min(self.found.least, self.embedder.least)
         self.found.texts_sent = self.embedder.sent
         pairs = []
         for row, answer, second in zip(rows, first, again, strict=True):

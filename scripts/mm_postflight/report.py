@@ -41,11 +41,18 @@ def report(a: dict[str, Any]) -> str:
     lines += whose(a) if a["files"] else []
     lines += remedy(a)
     lines += [sentence for holds, sentence in said(a) if holds]
-    wrapper = textwrap.TextWrapper(80, break_on_hyphens=False, break_long_words=False)
-    wrapped = (
-        [x] if x.startswith(("  ", "Database: ")) else wrapper.wrap(x) or [""] for x in lines
-    )
+    wrapped = ([x] if x.startswith(("  ", "Database: ")) else wrap(x) for x in lines)
     return "\n".join(line for each in wrapped for line in each).rstrip()
+
+
+def wrap(text: str) -> list[str]:
+    """Lines of at most 80 columns; a longer word, such as a path, is not broken."""
+    wrapper = textwrap.TextWrapper(80, break_on_hyphens=False, break_long_words=False)
+    lines = []
+    for line in text.split("\n"):
+        wide = "".join(c + "\0" * (east_asian_width(c) in "WF") for c in line)  # two columns
+        lines += [each.replace("\0", "") for each in wrapper.wrap(wide)] or [""]
+    return lines
 
 
 def head(a: dict[str, Any]) -> list[str]:

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import math
+import re
 
 import pytest
 import reproduce_mix
@@ -180,9 +181,43 @@ def test_texts_that_all_get_one_vector_later():
     assert one.ask(["the same"] * 3)
 
 
+def test_one_vector_for_all_but_for_noise():
+    """What is nearly one vector is one."""
+    one = embedder(
+        lambda texts: [[x + 1e-4 * n for x in right(["x"])[0]] for n in range(len(texts))]
+    )
+    with pytest.raises(Fault, match="one vector for different texts"):
+        one.prove()
+
+
+def test_another_model_that_answers_later():
+    """The first sentence is asked beside other texts, and its answer is compared."""
+    one = embedder(right)
+    one.prove()
+    one.ask([SENTENCES[0], *TEXTS])
+    assert one.least == pytest.approx(1)
+    one.embedder.answer = lambda texts: give("alpha", texts)[1]
+    one.ask([SENTENCES[0], *TEXTS])
+    assert one.least < 0.9
+
+
+def test_some_texts_that_get_one_vector_beside_others():
+    one = embedder(lambda texts: right(["x" if len(t) > 75 else t for t in texts]))
+    one.prove()
+    with pytest.raises(Fault, match="5 different texts got one and the same vector"):
+        one.ask([*TEXTS, *(f"{number} {'long ' * 20}" for number in range(5))])
+
+
+def test_texts_that_a_model_cuts_to_what_they_have_in_common():
+    for cut in (lambda t: t[:80], lambda t: t[-80:]):
+        one = embedder(lambda texts, cut=cut: right(list(map(cut, texts))))
+        one.prove()
+        assert len(one.ask([f"{'long ' * 20}{n}{' long' * 20}" for n in range(5)])) == 5
+
+
 def test_texts_that_a_model_cannot_tell_apart():
     """Of signs that it does not know, it gives one vector: that is no fault."""
-    one = embedder(lambda texts: right([t if t.isascii() else "unknown" for t in texts]))
+    one = embedder(lambda texts: right([re.sub(r"[^ -~]+", "unknown", t) for t in texts]))
     one.prove()
     assert len(one.ask(["👍", "🎉", "✅", "☎"])) == 4
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.server
 import json
@@ -14,6 +15,7 @@ import threading
 import time
 import unicodedata
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 import reproduce_mix
@@ -81,6 +83,33 @@ def test_every_fault_of_the_program_itself_is_no_verdict(monkeypatch, capsys):
     assert cli.run(["--sample", "0"]) == 2
     signal.signal(signal.SIGINT, handler)
     assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("error", [SystemExit(1), asyncio.CancelledError()], ids=repr)
+def test_what_ends_a_program_is_no_verdict(error):
+    def work():
+        raise error
+
+    found = Findings()
+    assert cli.attempt(work, found) is None
+    assert found.reason == f"{type(error).__name__}: {error}".rstrip(": ")
+
+
+@pytest.mark.parametrize("ends", ["", KeyboardInterrupt])
+def test_a_question_without_an_answer_ends_its_line(monkeypatch, capsys, ends):
+    readline = Mock(side_effect=[ends])
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(readline=readline))
+    with contextlib.suppress(KeyboardInterrupt):
+        assert not consent.yes("one " * 30 + "Repair?")
+    lines = capsys.readouterr().err.split("\n")
+    assert lines[-2].endswith("Repair? [y/N] ") and lines[-1] == ""
+    assert max(map(len, lines)) <= 80
+
+
+def test_a_reason_in_wide_letters_fits():
+    text = report(as_answer(Findings(reason="there is no database " + "日本語 " * 30), 300))
+    for line in text.splitlines():
+        assert sum(1 + (unicodedata.east_asian_width(c) in "WF") for c in line) <= 80
 
 
 def test_a_database_that_is_named_is_named_in_the_answer(clean, tmp_path):
@@ -173,6 +202,7 @@ def test_progress_from_the_start_that_fits(clean, embedder, tmp_path, columns):
     before, _, told = shown.partition("mm-postflight: one model")
     lines = [line for line in before.split("\r") if line.strip()]
     assert lines[0] == "  waiting for the model"
+    assert "embedding 0 texts" not in before
     assert [line for line in lines if re.search(r"\d+ of 16, about \d+ s left", line)]
     assert bool([line for line in lines if "[####" in line]) == (columns == 80)
     assert max(map(len, lines)) < columns
@@ -289,7 +319,8 @@ def test_the_question(clean, embedder, typed):
     shown = clean.on_terminal(typed=typed)
     question = f"16 texts or more would go to http://127.0.0.1.nip.example:{port} for openai/beta, "
     question += "and may cost. Send them? [y/N]"
-    assert question in shown
+    assert question in " ".join(shown.split())
+    assert max(map(len, shown.splitlines())) <= 80
     assert embedder.sent == []  # that name leads nowhere
     told = "the embedder gives no vectors" if typed == "y\n" else "unknown, not all texts were sent"
     assert told in " ".join(shown.split())

@@ -9,11 +9,13 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 import reproduce_mix
+from mm_postflight.records import Unknown
 from real import VERSION, isolated
 from support import SECONDS, WINDOWS, linux, not_on_windows, press_ctrl_c, until
 
@@ -550,6 +552,16 @@ def test_an_embedder_that_comes_to_be_at_fault(mixed, embedder, what):
     assert [vector_of(mixed, name) for name in NEW] == held
 
 
+def test_another_model_that_answers_from_the_first_write_on(mixed, embedder):
+    """As after `ollama pull` while the question waits: nothing of it is written."""
+    held = [vector_of(mixed, name) for name in NEW]
+    embedder.answer = lambda _, texts: give("gamma" if backups(mixed) else "beta", texts)
+    answer = mixed.repair()
+    assert (answer["exit"], answer["repair"]["written"]) == (2, 0), answer
+    assert "another model may answer now" in answer["reason"]
+    assert [vector_of(mixed, name) for name in NEW] == held
+
+
 def test_an_embedder_that_is_not_steady_writes_nothing(mixed, embedder):
     def answer(model, texts):
         noise = [reproduce_mix.embed("noise", f"{time.time()}{n}", DIMENSION) for n in range(99)]
@@ -592,6 +604,26 @@ def test_a_full_disk(mixed, tmp_path, megabytes):
         assert (done["written"] == 6) == (answer["exit"] == 0)
     with contextlib.closing(sqlite3.connect(tmp_path / "saved" / "memtomem.db")) as held:
         assert held.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+def test_a_backup_that_waits_for_a_lock_is_given_up(tmp_path):
+    from mm_postflight import backup as room
+
+    path = Path(tmp_path, "memtomem.db")
+    with (
+        contextlib.closing(sqlite3.connect(path, timeout=0.1)) as source,
+        contextlib.closing(
+            sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        ) as other,
+    ):
+        other.execute("CREATE TABLE t (x)")
+        other.execute("BEGIN EXCLUSIVE")
+        timer = threading.Timer(3, other.execute, ("COMMIT",))  # else it would wait for ever
+        timer.start()
+        with pytest.raises(Unknown, match="the database is locked\nNothing was written"):
+            room.backup(source, path)
+        timer.join()
+    assert os.listdir(tmp_path) == ["memtomem.db"]
 
 
 def test_a_backup_is_never_written_over_a_file(tmp_path, monkeypatch):
