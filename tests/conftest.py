@@ -46,11 +46,21 @@ from support import (
 
 sys.path.insert(0, str(SCRIPT.parent))  # the package need not be installed
 import mm_preflight
+from mm_preflight import table
 
 # A runner in the background has these ignored, and what the tests start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 for each in {"SIGHUP", "SIGQUIT"} & set(signal.Signals.__members__):
     signal.signal(signal.Signals[each], signal.SIG_DFL)
+
+
+@pytest.fixture(autouse=True)
+def ctrl_c_is_heard():
+    """A program that a test runs in this process may have it ignored at its end: the next hears it."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
+
 
 settings.register_profile("here", deadline=None, print_blob=True)
 settings.load_profile("here")
@@ -301,7 +311,7 @@ def only(monkeypatch):
     """Narrow the process table to these PIDs and the check itself: then `clear` can be asserted."""
 
     def only(*pids: int) -> None:
-        monkeypatch.setattr(psutil, "pids", lambda: sorted({1, os.getpid(), *pids}))
+        monkeypatch.setattr(table, "pids", lambda: {1, os.getpid(), *pids})
 
     return only
 

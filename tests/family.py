@@ -11,7 +11,6 @@ from pathlib import Path
 import psutil
 
 MARK = "MM_TEST_FAMILY"
-everyone = psutil.pids
 
 
 def is_marked(pid: int, mark: str) -> bool:
@@ -22,12 +21,12 @@ def is_marked(pid: int, mark: str) -> bool:
 
 
 def pids(mark: str) -> list[int]:
-    return [pid for pid in everyone() if is_marked(pid, mark)]
+    return [pid for pid in psutil.pids() if is_marked(pid, mark)]
 
 
 if __name__ == "__main__":
-    psutil.pids = lambda: pids(os.environ[MARK])
     sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
-    from mm_preflight import main
+    from mm_preflight import main, table
 
+    table.pids = lambda: set(pids(os.environ[MARK]))
     sys.exit(main())

@@ -29,18 +29,20 @@ class Process(real.Process):
         return parent and Process(parent.pid)
 
 
-class Portable(ModuleType):
-    """psutil, as far as every platform has it."""
+class StandIn(ModuleType):
+    """`module` as it is, but for its Process and for these names, which it lacks."""
 
-    Process = Process
+    def __init__(self, module, process, lacks=frozenset()):
+        super().__init__("psutil")
+        self._module, self.Process, self._lacks = module, process, lacks
 
     def __getattr__(self, name):
-        if name in HIDDEN:
+        if name in self._lacks:
             raise AttributeError(name)
-        return getattr(real, name)
+        return getattr(self._module, name)
 
 
-psutil = Portable("psutil")
+psutil = StandIn(real, Process, HIDDEN)  # as far as every platform has it
 
 if __name__ == "__main__":
     from mm_preflight import main, table

@@ -108,6 +108,18 @@ def use_platform(kind: str, monkeypatch: pytest.MonkeyPatch) -> str:
     return kind
 
 
+def use_process(patch: pytest.MonkeyPatch, **methods) -> None:
+    """Have the check ask processes with these methods; psutil itself stays as it is."""
+    real = table.psutil
+
+    def parent(process):
+        above = real.Process.parent(process)
+        return above and made(above.pid)
+
+    made = type("Process", (real.Process,), {"parent": parent, **methods})
+    patch.setattr(table, "psutil", portable.StandIn(real, made))
+
+
 class Environment(NamedTuple):
     """The throwaway environment: its programs, its interpreter, its packages."""
 

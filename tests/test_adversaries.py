@@ -26,6 +26,7 @@ from support import (
     linux,
     not_on_windows,
     use_platform,
+    use_process,
 )
 
 # Seconds that one check may take, whatever the process table holds; Wine starts programs slowly.
@@ -335,12 +336,12 @@ def test_processes_that_come_and_go(world, live):
 REUSE = """
 import contextlib, io
 sys.path.insert(0, os.path.dirname(SCRIPT))
-import mm_preflight, psutil
+import mm_preflight.table, psutil
 victim = spawn(MM, 'init')
 del os.fork  # as on Windows: this process looks itself, for only it can wait for the victim
-read = psutil.Process.cmdline
+read = mm_preflight.table._argv_of
 
-def cmdline(process):
+def argv_of(process):
     argv = read(process)
     if process.pid == victim.pid and victim.returncode is None:
         victim.kill()
@@ -356,7 +357,7 @@ def cmdline(process):
     return argv
 
 if SWAP:
-    psutil.Process.cmdline = cmdline
+    mm_preflight.table._argv_of = argv_of
 with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
     status = mm_preflight.main([])
 result = [status, psutil.Process(victim.pid).name()]
@@ -486,14 +487,14 @@ def test_process_that_denies(start, stand_in, only, monkeypatch, both, shape, in
     monkeypatch.setattr("mm_preflight.table.system", table.PORTABLE)
 
     def denies(name):
-        real = getattr(psutil.Process, name)
+        real = getattr(table.psutil.Process, name)
 
         def call(process, *args, **settings):
             if process.pid == pid:
                 raise psutil.AccessDenied(pid)
             return real(process, *args, **settings)
 
-        monkeypatch.setattr(psutil.Process, name, call)
+        use_process(monkeypatch, **{name: call})
 
     for name in ("cmdline", "username", "open_files", "cwd", "environ", "uids"):
         denies(name)
@@ -630,7 +631,7 @@ def raising(monkeypatch, only, both):
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
 
     def raising(call: str, error: Exception, pid: int, everywhere: bool):
-        real = getattr(psutil.Process, call)
+        real = getattr(table.psutil.Process, call)
 
         def fails(process, *args, **settings):
             found = process.pid if hasattr(process, "_pid") else (args or [os.getpid()])[0]
@@ -639,7 +640,7 @@ def raising(monkeypatch, only, both):
             return real(process, *args, **settings)
 
         with monkeypatch.context() as patch:
-            patch.setattr(psutil.Process, call, fails)
+            use_process(patch, **{call: fails})
             return check(None)
 
     return raising
@@ -674,7 +675,7 @@ def test_process_table_raises(monkeypatch, in_process, error):
     def fails():
         raise error
 
-    monkeypatch.setattr(psutil, "pids", fails)
+    monkeypatch.setattr(table, "pids", fails)
     report = in_process("--json")
     assert report.status == 2
     assert report.json["verdict"] == "unknown"
@@ -683,7 +684,7 @@ def test_process_table_raises(monkeypatch, in_process, error):
 
 @pytest.mark.parametrize("pids", [[], [4194303]], ids=["empty", "without-the-check"])
 def test_check_is_not_in_the_table(monkeypatch, in_process, pids):
-    monkeypatch.setattr(psutil, "pids", lambda: pids)
+    monkeypatch.setattr(table, "pids", lambda: set(pids))
     report = in_process()
     assert report.status == 2
     assert "unknown" in report.stderr
@@ -725,7 +726,7 @@ def test_second_thread_cannot_start(monkeypatch, in_process):
 BLOCKS = """
 import os, sys, threading
 sys.path.insert(0, os.path.dirname({script!r}))
-import mm_preflight.scan, psutil
+import mm_preflight.scan
 {target} = lambda *args, **settings: threading.Event().wait()
 sys.exit(mm_preflight.main(sys.argv[1:]))
 """
@@ -734,10 +735,10 @@ sys.exit(mm_preflight.main(sys.argv[1:]))
 def test_table_that_never_answers(database, home, stand_in):
     """The kernel can block a read of /proc for ever. All cases side by side: each takes its 8 s."""
     cases = [
-        ("psutil.pids", []),
-        ("psutil.pids", ["--json"]),
-        ("psutil.pids", ["--wait", "1"]),
-        ("psutil.Process.cmdline", ["--quiet"]),
+        ("mm_preflight.table.pids", []),
+        ("mm_preflight.table.pids", ["--json"]),
+        ("mm_preflight.table.pids", ["--wait", "1"]),
+        ("mm_preflight.table._argv_of", ["--quiet"]),
         ("os.listdir", []),
         ("os.readlink", ["--db", str(database)]),
         ("mm_preflight.scan.find_database", []),  # a home on a network file system
@@ -868,12 +869,12 @@ def test_stream_of_another_encoding(start, stand_in, home, preflight, encoding):
 INTERRUPTED = """
 import os, signal, sys, threading
 sys.path.insert(0, os.path.dirname({script!r}))
-import mm_preflight, psutil
+import mm_preflight.table
 pressed = os.getpid()
 def pids():
     os.kill(pressed, signal.SIGINT)
     threading.Event().wait()
-psutil.pids = pids
+mm_preflight.table.pids = pids
 sys.exit(mm_preflight.main(sys.argv[1:]))
 """
 
@@ -992,7 +993,7 @@ def test_little_memory(preflight, mm):
 def test_no_signal_is_blocked():
     """Ending the check from outside works, and is never 0."""
     run = subprocess.Popen(
-        [sys.executable, "-c", BLOCKS.format(script=str(SCRIPT), target="psutil.pids")],
+        [sys.executable, "-c", BLOCKS.format(script=str(SCRIPT), target="mm_preflight.table.pids")],
         stderr=subprocess.DEVNULL,
     )
     run.send_signal(signal.SIGTERM)

@@ -7,6 +7,7 @@ import time
 import psutil
 import pytest
 from mm_preflight import instances, look, registry, scan, table, users
+from mm_preflight.database import leads_to
 from mm_preflight.records import Database, Evidence, Files, Seen
 from support import PLATFORMS, linux, until, use_platform
 
@@ -154,7 +155,7 @@ def test_portable_table_beside_a_silent_mount(monkeypatch):
     """What is open there is not the database, which answers."""
     monkeypatch.setattr(look.files._Watch, "silent", frozenset({"/m"}))
     database = DATABASE._replace(names=("x.db",), paths=frozenset({"/x.db"}))
-    assert table._leads_to("/m/x.db", database) is False
+    assert leads_to("/m/x.db", database) is False
 
 
 @pytest.mark.parametrize(

@@ -215,7 +215,7 @@ def rows(lines: list[str]) -> list[str]:
 UNKNOWN = {
     "usage": (["--nope"], {}),
     "usage-wait": (["--wait", "soon"], {}),
-    "table": ([], {"pids": list}),
+    "table": ([], {"pids": set}),
     "directory": (["--db", "/"], {}),
 }
 
@@ -224,7 +224,7 @@ UNKNOWN = {
 def test_unknown_fits_80_columns(in_process, monkeypatch, name):
     options, patches = UNKNOWN[name]
     for call, fails in patches.items():
-        monkeypatch.setattr(psutil, call, fails)
+        monkeypatch.setattr(table, call, fails)
     report = in_process(*options)
     assert report.status == 2
     assert report.stdout == ""
@@ -390,7 +390,7 @@ def test_json_usage_error(in_process, name):
 
 
 def test_json_unknown(in_process, monkeypatch):
-    monkeypatch.setattr(psutil, "pids", list)
+    monkeypatch.setattr(table, "pids", set)
     report = in_process("--json")
     assert report.status == 2
     assert_shape(report.json)

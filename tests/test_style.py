@@ -46,7 +46,7 @@ PURE |= {
     "linux_state": {"argv", "files", "records", "supervisors"},
 }
 PURE |= {"agents": {"harmless", "records", "resets"}, "harmless": {"literal"}}
-PURE |= {"literal": set(), "resets": set()}
+PURE |= {"literal": {"records"}, "resets": set()}
 PURE |= {"linux": {"argv", "files", "linux_state", "records", "registry"}}
 PURE |= {"system": {"cgroups", "linux", "records", "windows"}}
 
@@ -88,14 +88,20 @@ def test_no_room_needs_itself():
 
 
 HEAD = """
+from mm_preflight.cli import Options
+from mm_preflight.literal import commands
 from mm_preflight.records import Command, Seen
-from mm_preflight.table import PORTABLE
+from mm_preflight.table import PORTABLE, parent_of
 """
 MISTAKES = {
     "field": "def f(seen: Seen) -> int:\n    return seen.pid_of_it\n",
     "type": "def f(seen: Seen) -> str:\n    return seen.pid\n",
     "argument": "Command('web')\n",
     "keyword": "PORTABLE._replace(glanse=lambda pid, database: None)\n",
+    "table": "def f() -> None:\n    if above := parent_of(1):\n        above.cmdline()\n",
+    "option": "def f(options: Options) -> None:\n    options.quiet.oops()\n",
+    "options": "Options(1, 2)\n",
+    "literal": "for each in commands('ls') or []:\n    each.words.oops()\n",
     "optional": "def f(seen: Seen) -> int:\n    return len(seen.argv)\n",
 }
 
@@ -114,11 +120,27 @@ def test_mypy_sees_the_fields(tmp_path, mistake):
     assert "planted.py" in run.stdout
 
 
+def test_table_alone_asks_psutil():
+    """And hands out plain values, so what else a test makes up is made up there."""
+    modules = {
+        room: {name.name for node in ast.walk(tree) if isinstance(node, ast.Import)
+               for name in node.names}
+        for room, tree in ROOMS.items()
+    }  # fmt: skip
+    assert [room for room in ROOMS if "psutil" in modules[room]] == ["table"]
+    public = [
+        node
+        for node in ROOMS["table"].body
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
+    ]
+    assert [node.name for node in public if "Any" in ast.unparse(node.returns)] == []
+
+
 # What differs there: each name that is not as psutil has it everywhere.
 OVERRIDES = {
-    "linux": {"require_own_table", "glance", "cwd_of", "root_of", "device_of", "held"}
+    "linux": {"require_own_table", "glance", "exe_of", "cwd_of", "root_of", "device_of", "held"}
     | {"in_front", "stop_command", "blind_spots"},
-    "win32": {"open_files", "held", "system_account", "local_settings", "kill_command"}
+    "win32": {"held", "system_account", "local_settings", "kill_command"}
     | {"blind_spots", "has_launchers", "hides_open_files", "has_plain_console", "elevated"},
 }
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections import namedtuple
 from contextlib import suppress
 from functools import partial
 
 from mm_preflight import __version__
-from mm_preflight.records import EXIT_CODES, VERDICTS, Any, NotStarted, Result, Unknown
+from mm_preflight.records import EXIT_CODES, VERDICTS, Any, NamedTuple, NotStarted, Result, Unknown
 from mm_preflight.report import as_json, as_text, visible, write
 
 HOOKS = {
@@ -19,11 +18,19 @@ HOOKS = {
     "powershell": "mm.ps1",
     "opencode": "opencode.js",
 }
-Options = namedtuple(
-    "Options",
-    "json quiet verbose wait db hook agent_hook command",
-    defaults=(False, False, False, None, None, None, False, None),
-)
+
+
+class Options(NamedTuple):
+    """What the command line asks for."""
+
+    json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    wait: float | None = None  # seconds
+    db: str | None = None
+    hook: str | None = None  # a key of HOOKS
+    agent_hook: bool = False
+    command: list[str] | None = None
 
 
 def read_options(argv: list[str]) -> Options:

@@ -16,7 +16,7 @@ from functools import partial
 from mm_preflight import apart, table
 from mm_preflight.files import looking_at, touch
 from mm_preflight.look import silence_of
-from mm_preflight.records import VERDICTS, Any, NotStarted, Result, Row
+from mm_preflight.records import VERDICTS, NotStarted, Result, Row
 from mm_preflight.report import visible
 
 # A terminal sends the first three to COMMAND as well, which may go on after them.
@@ -118,7 +118,7 @@ def run(argv: list[str]) -> tuple[int, float]:
     try:
         # As a shell does it: what else is open and may be inherited, such as <(…), is.
         child = subprocess.Popen(argv, close_fds=False)
-        began = _started(child.pid, time.time())
+        began = table.started_of(child.pid, time.time())
         for number in early:
             _send(child, number)
         code = child.wait()
@@ -153,11 +153,6 @@ def _install(handler: Callable[[int, object], None]) -> list[Callable[[], object
             if old not in (None, signal.SIG_IGN):
                 undo.append(partial(signal.signal, each, signal.signal(each, handler)))
     return undo
-
-
-def _started(pid: int, otherwise: float) -> Any:
-    """When a process started, in seconds by the process table's clock."""
-    return table.ask(lambda: table.process_of(pid).create_time(), otherwise)
 
 
 def mark(result: Result, began: float) -> Result:

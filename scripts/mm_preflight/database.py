@@ -7,7 +7,7 @@ import stat
 from contextlib import suppress
 
 from mm_preflight.argv import basename, is_shell
-from mm_preflight.files import looking_at, read_bounded, read_start, touch
+from mm_preflight.files import Silent, looking_at, read_bounded, read_start, touch
 from mm_preflight.records import TYPE_CHECKING, Database, Unknown
 
 if TYPE_CHECKING:
@@ -111,6 +111,18 @@ def plain(path: str) -> str:
     if path[4:8].upper() == "UNC\\":
         return "\\\\" + path[8:]
     return path[4:] if path[5:6] == ":" else path
+
+
+def leads_to(path: str, database: Database) -> bool:
+    """Whether the path of a file that some process has open leads to the database."""
+    if not database.linked and not path.lower().endswith(database.names):
+        return False
+    try:
+        touch(path)
+        info = os.stat(path)
+    except (OSError, ValueError, Silent):  # what is on a silent mount is not the database
+        return False
+    return (info.st_dev, info.st_ino) in database.ids
 
 
 def find_database(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import partial
 
 from mm_preflight import registry, table, users
 from mm_preflight.advice import Case, stop
@@ -11,7 +12,7 @@ from mm_preflight.argv import is_python, library_user, one_word
 from mm_preflight.origin import Origin, is_launcher, origin
 from mm_preflight.records import Ancestor, Command, Row, Seen
 from mm_preflight.report import visible
-from mm_preflight.tree import Known, chain_of, has_parent_to_lose, leads_session, terminal_of
+from mm_preflight.tree import Known, chain_of, leads_session
 
 TIME = "%Y-%m-%dT%H:%M:%S+00:00"
 ARGUMENTS_SHOWN = 1 << 16  # characters of an argv, for --verbose: an argv may have megabytes
@@ -78,14 +79,14 @@ def _add_masters(hits: Hits, chains: Chains, known: Known) -> None:
         above = next(iter(chains[each.pid]), None)
         if each.command or above is None or above.pid in hits or above.pid <= 1:
             continue
-        process = known[each.thread][0]
+        step = known[each.thread]
         master = Seen(
             pid=above.pid,
             thread=above.pid,
-            started=table.ask(process.create_time, None),
-            user=table.ask(process.username, None),
+            started=step and step[0].started,
+            user=table.user_of(above.pid),
             name=above.name,
-            exe=table.ask(process.exe, ""),
+            exe=table.ask(partial(table.system.exe_of, above.pid), ""),
             argv=above.argv,
             python=True,
             ours=each.ours,
@@ -132,9 +133,8 @@ def _is_worker(above: Seen, each: Seen) -> bool:
 
 
 def _origin(each: Seen, ancestors: list[Ancestor]) -> Origin:
-    process = table.ask(lambda: table.process_of(each.thread), None)  # it may just have ended
-    gone = bool(ancestors) or (process is not None and has_parent_to_lose(process))
-    terminal = process and terminal_of(process)
+    gone = bool(ancestors) or table.has_parent_to_lose(each.thread)
+    terminal = table.terminal_of(each.thread)
     return origin(ancestors, terminal, gone, each.argv, leads_session(each.pid))
 
 
@@ -188,7 +188,7 @@ def _shown(argv: list[str]) -> list[str]:
 
 def _case(chief: Seen, origin: Origin, members: list[Seen], family: set[int]) -> Case:
     """What the advice goes by; `members`: all that run it, `family`: PIDs around them."""
-    user, mine = chief.user, table.ask(table.process_of().username, None)
+    user, mine = chief.user, table.ask(table.own_user, None)
     workers = [each.pid for each in members]
     return Case(
         command=_best(chief, members),
@@ -198,6 +198,6 @@ def _case(chief: Seen, origin: Origin, members: list[Seen], family: set[int]) ->
         unit=table.stop_command(chief.thread, {*workers, *family}),
         owner=visible(user, 40) if user and user != mine else "",
         elevated="" if users.is_root() else table.system.elevated,
-        held=table.ask(lambda: table.system.held(table.process_of(chief.thread)), None),
+        held=table.ask(lambda: table.system.held(chief.thread), None),
         in_front=table.system.in_front(chief.pid),
     )

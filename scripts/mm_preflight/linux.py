@@ -14,7 +14,7 @@ import stat
 from contextlib import suppress
 
 from mm_preflight.argv import is_python, is_shell
-from mm_preflight.records import Any, Database, Evidence, Glance, Held, Unknown
+from mm_preflight.records import Database, Evidence, Glance, Held, Unknown
 from mm_preflight.registry import LOCK, is_presence, pid_of
 
 INITIAL_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO, include/linux/proc_ns.h
@@ -162,6 +162,11 @@ def _own_pid(pid: int) -> int:
     return pid
 
 
+def exe_of(pid: int) -> str:
+    """The program of a process; psutil also asks the file system, which may not answer."""
+    return os.readlink(f"/proc/{pid}/exe").removesuffix(DELETED)
+
+
 def cwd_of(pid: int) -> str:
     """The folder of a process as the kernel has it: its text may name another one here."""
     return f"/proc/{pid}/cwd"
@@ -205,11 +210,11 @@ def blind_spots(known: set[int], denied: bool) -> list[str]:
     return spots if namespace == INITIAL_PID_NAMESPACE else [*spots, "container"]
 
 
-def held(process: Any) -> Held | None:
+def held(pid: int) -> Held | None:
     """What keeps a process from hearing a kill, or None."""
     from mm_preflight import linux_state  # not needed where nothing is alive
 
-    return linux_state.held(process.pid)
+    return linux_state.held(pid)
 
 
 def in_front(pid: int) -> bool:

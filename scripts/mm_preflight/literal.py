@@ -8,11 +8,17 @@ read: the answer is then None.
 from __future__ import annotations
 
 import re
-from collections import namedtuple
 
-# words: list of str. written: list of the files that its output goes to. doubtful: those of its
-# words that a file's name may take the place of, and be an option (`*`, `-*`).
-Command = namedtuple("Command", "words written doubtful")
+from mm_preflight.records import NamedTuple
+
+
+class Command(NamedTuple):
+    """One command of a text."""
+
+    words: list[str]
+    written: list[str]  # the files that its output goes to
+    doubtful: list[str]  # words that a file's name may take the place of, and be an option: `-*`
+
 
 PIECE = re.compile(
     r"""

@@ -122,6 +122,16 @@ class Seen(NamedTuple):
     identity: int | None = None  # what no later process of its PID has
 
 
+class Above(NamedTuple):
+    """A parent, as the process table tells it."""
+
+    pid: int
+    name: str
+    argv: list[str]
+    terminal: str | None  # "": it has none; None: that is not told here
+    started: float | None  # seconds since the epoch
+
+
 class Ancestor(NamedTuple):
     """What stands above a process, with what tells whether it started it."""
 

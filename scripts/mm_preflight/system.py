@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from mm_preflight.records import TYPE_CHECKING, Any, Database, Glance, Held, NamedTuple
+from mm_preflight.records import TYPE_CHECKING, Database, Glance, Held, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,14 +29,15 @@ def _kill_command(pid: int, workers: list[int]) -> str:
 
 
 class System(NamedTuple):
-    """What is asked of a platform. The first four are psutil's to answer (table.py), elsewhere."""
+    """What is asked of a platform. The first four are psutil's to answer, in table."""
 
     # A first look at a process; None if it has nothing to do with memtomem.
     glance: Callable[[int, Database], Glance | None]
-    open_files: Callable[[Any], list[str]]
+    exe_of: Callable[[int], str]
+    # A path that leads from here to the folder of a process.
     cwd_of: Callable[[int], str]
     # What keeps a process from hearing a kill, or None.
-    held: Callable[[Any], Held | None]
+    held: Callable[[int], Held | None]
     # Raises Unknown where the table is not this process's own.
     require_own_table: Callable[[], None] = lambda: None
     # Where a process's files begin, seen from here: "", or a folder if that is elsewhere.
@@ -56,7 +57,8 @@ class System(NamedTuple):
     # Keys of BLIND_SPOTS, by every PID in the table, and whether some process hides its arguments.
     blind_spots: Callable[[set[int], bool], list[str]] = lambda known, denied: []
     has_launchers: bool = False  # programs that start Python and wait
-    hides_open_files: bool = False  # so the names of memtomem's lock files are asked
+    # So what a Python has in memory is asked (windows.py), and the names of memtomem's lock files.
+    hides_open_files: bool = False
     has_plain_console: bool = False  # it may know no control sequences
     elevated: str = "sudo"  # how to see and end what is not one's own
 
@@ -69,6 +71,7 @@ def on_this_platform(portable: System) -> System:
         return portable._replace(
             require_own_table=linux.require_own_table,
             glance=linux.glance,
+            exe_of=linux.exe_of,
             cwd_of=linux.cwd_of,
             root_of=linux.root_of,
             device_of=linux.device_of,
@@ -81,7 +84,6 @@ def on_this_platform(portable: System) -> System:
         from mm_preflight import windows
 
         return portable._replace(
-            open_files=windows.open_files,
             held=windows.held,
             system_account=windows.system_account,
             local_settings=windows.local_settings,

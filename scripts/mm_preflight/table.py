@@ -11,9 +11,11 @@ import sys
 
 from mm_preflight import registry
 from mm_preflight.argv import is_python, is_shell, program_of
-from mm_preflight.files import Silent, looking_at, touch
+from mm_preflight.database import leads_to
+from mm_preflight.files import Silent, looking_at
 from mm_preflight.records import (
     TYPE_CHECKING,
+    Above,
     Any,
     Database,
     Evidence,
@@ -52,11 +54,6 @@ def ask(call: Callable[[], Value], default: Value) -> Value:
         return default
 
 
-def process_of(pid: int | None = None) -> Any:
-    """The process of a PID; without one, the check's own."""
-    return psutil.Process(pid)
-
-
 def pids() -> set[int]:
     return set(psutil.pids())
 
@@ -74,43 +71,39 @@ def _glance(pid: int, database: Database) -> Glance | None:
 
 def _evidence(process: Any, database: Database) -> Evidence:
     try:
-        paths = system.open_files(process)
+        paths = _files_in_memory(process) if system.hides_open_files else _open_files(process)
     except psutil.NoSuchProcess:
         return Evidence(False)
     except TROUBLE:
         return Evidence(None)
     locks = [path for path in paths if registry.pid_of(path) == process.pid]
     locks.sort(key=registry.is_presence)
-    holds = any(path in database.paths or _leads_to(path, database) for path in paths)
+    holds = any(path in database.paths or leads_to(path, database) for path in paths)
     return Evidence(holds, "".join(locks[-1:]))
-
-
-def _leads_to(path: str, database: Database) -> bool:
-    if not database.linked and not path.lower().endswith(database.names):
-        return False
-    return ask(lambda: _identity(path), None) in database.ids  # none on a silent mount
-
-
-def _identity(path: str) -> tuple[int, int]:
-    touch(path)
-    info = os.stat(path)
-    return info.st_dev, info.st_ino
 
 
 def _open_files(process: Any) -> list[str]:
     return [file.path for file in process.open_files()]
 
 
-def _held(process: Any) -> Held | None:
-    stopped = ask(process.status, "") == psutil.STATUS_STOPPED
-    return Held(kind="stopped", cure=f"kill -CONT {process.pid}") if stopped else None
+def _files_in_memory(process: Any) -> list[str]:
+    return [each.path for each in process.memory_maps()] if is_python(process.name()) else []
+
+
+def _held(pid: int) -> Held | None:
+    stopped = ask(psutil.Process(pid).status, "") == psutil.STATUS_STOPPED
+    return Held(kind="stopped", cure=f"kill -CONT {pid}") if stopped else None
+
+
+def _exe_of(pid: int) -> str:
+    return str(psutil.Process(pid).exe())
 
 
 def _cwd_of(pid: int) -> str:
     return str(psutil.Process(pid).cwd())
 
 
-PORTABLE = System(glance=_glance, open_files=_open_files, cwd_of=_cwd_of, held=_held)
+PORTABLE = System(glance=_glance, exe_of=_exe_of, cwd_of=_cwd_of, held=_held)
 system = on_this_platform(PORTABLE)
 
 
@@ -144,7 +137,7 @@ def _look_at(pid: int, glance: Glance) -> Seen | None:
     started = ask(process.create_time, None)  # before the rest, which may be of a later process
     name = ask(process.name, "") if not glance.exe else ""
     try:
-        argv = process.cmdline()
+        argv: list[str] | None = _argv_of(process)
     except psutil.NoSuchProcess:
         raise
     except TROUBLE:
@@ -171,6 +164,10 @@ def _look_at(pid: int, glance: Glance) -> Seen | None:
         python=python,
         evidence=found,
     )
+
+
+def _argv_of(process: Any) -> list[str]:
+    return list[str](process.cmdline())
 
 
 def hides(seen: Seen) -> bool:
@@ -203,6 +200,62 @@ def _identity_of(process: Any, started: float | None) -> int | None:
     the look changes `started` alone.
     """
     return None if started is None else hash(process)
+
+
+def own_user() -> str:
+    """The name of the user who runs the check; an error of TROUBLE where it cannot be had."""
+    return str(psutil.Process().username())
+
+
+def user_of(pid: int) -> str | None:
+    """The name of a process's user; None is hidden, or it is gone."""
+    return ask(lambda: str(psutil.Process(pid).username()), None)
+
+
+def started_of(pid: int, otherwise: float) -> float:
+    """When a process started, in seconds by the table's clock, or `otherwise` if it is gone."""
+    return ask(lambda: float(psutil.Process(pid).create_time()), otherwise)
+
+
+def parent_of(pid: int) -> Above | None:
+    """The parent of a process; None if either is gone."""
+    parent: Any = ask(lambda: _parent(psutil.Process(pid)), None)
+    if parent is None:
+        return None
+    return Above(
+        pid=parent.pid,
+        name=ask(parent.name, ""),
+        argv=ask(parent.cmdline, []),
+        terminal=_terminal(parent),
+        started=ask(parent.create_time, None),
+    )
+
+
+def _parent(process: Any) -> Any:
+    """psutil compares both starts, and loses a parent where a clock is set, or is not to be had.
+
+    That is needed on Windows alone, where a parent that has ended is not replaced by another.
+    """
+    if os.name == "nt":
+        return process.parent()
+    above = process.ppid()
+    return psutil.Process(above) if above > 0 else None
+
+
+def has_parent_to_lose(pid: int) -> bool:
+    """PID 1, and a process that came into a container from outside, have none."""
+    return ask(lambda: psutil.Process(pid).ppid(), 0) > 0
+
+
+def terminal_of(pid: int) -> str | None:
+    """The terminal of a process; "": it has none; None: that is not told here, or it is gone."""
+    return ask(lambda: _terminal(psutil.Process(pid)), None)
+
+
+def _terminal(process: Any) -> str | None:
+    if not hasattr(process, "terminal"):  # Windows has none
+        return None
+    return ask(lambda: str(process.terminal() or ""), "")
 
 
 def stop_command(pid: int, family: set[int]) -> str:

@@ -11,7 +11,7 @@ from mm_preflight.system import user_name
 
 def users(database: Database) -> frozenset[str]:
     """The names of those whose processes count, but root's: the check's and the database's."""
-    return frozenset({table.process_of().username(), *map(user_name, database.owners)})
+    return frozenset({table.own_user(), *map(user_name, database.owners)})
 
 
 def root() -> str:
@@ -21,7 +21,7 @@ def root() -> str:
 
 def is_of_one(pid: int, names: frozenset[str]) -> bool:
     """Whether a process, which may be gone by now, is of one of these users."""
-    return table.ask(lambda: table.process_of(pid).username(), None) in names
+    return table.user_of(pid) in names
 
 
 def could_be_own_python(seen: Seen, users: frozenset[str]) -> bool:

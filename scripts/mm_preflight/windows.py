@@ -5,31 +5,21 @@ its script inside starts Python and waits; argv and loops read cmd and PowerShel
 .exe of a script as a launcher, and advice taskkill's /T; a terminal is not told there (tree); files
 and database go without owners, and database knows the prefix of long paths; command has other
 signals, exit statuses without a sign, and batch files; apart has a thread for want of a fork, and
-waits in steps that hear Ctrl-C; report knows how a pipe that nobody reads fails.
+waits in steps that hear Ctrl-C; report knows how a pipe that nobody reads fails. hides_open_files:
+psutil's open_files() can hang for ever there, so table asks what is in memory, which asks nothing
+of a file. SQLite maps a database's -shm once it has read it in WAL mode. It takes milliseconds for
+each process, so only Pythons are asked; the blind spot "open-files" says so.
 """
 
 from __future__ import annotations
 
 import ctypes
 
-from mm_preflight.argv import is_python
-from mm_preflight.records import Any
-
 LOCAL_APPDATA = 0x1C  # CSIDL_LOCAL_APPDATA, shlobj_core.h
 LOCAL_SYSTEM = 22  # WinLocalSystemSid, winnt.h
 
 
-def open_files(process: Any) -> list[str]:
-    """The paths of the files that a Python has in memory; none of another program's.
-
-    SQLite maps a database's -shm once it has read it in WAL mode. psutil's open_files() would tell
-    more, but it can hang for ever; this asks nothing of a file. It takes milliseconds for each
-    process, so only Pythons are asked; the blind spot "open-files" says so.
-    """
-    return [each.path for each in process.memory_maps()] if is_python(process.name()) else []
-
-
-def held(process: Any) -> None:
+def held(pid: int) -> None:
     """Nothing keeps taskkill from ending a process, if it is suspended or not."""
 
 
