@@ -56,7 +56,7 @@ for each in {"SIGHUP", "SIGQUIT"} & set(signal.Signals.__members__):
 
 @pytest.fixture(autouse=True)
 def ctrl_c_is_heard():
-    """A program that a test runs in this process may have it ignored at its end: the next hears it."""
+    """What a test runs in this process may have it ignored at its end; the next test hears it."""
     before = signal.getsignal(signal.SIGINT)
     yield
     signal.signal(signal.SIGINT, before)
