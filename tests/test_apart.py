@@ -206,7 +206,7 @@ def test_what_is_told_to_be_unmounted(mount, freed):
 
 @pytest.fixture
 def noted(monkeypatch) -> list[str]:
-    """The paths that touch() has told."""
+    """The paths that announce() has told."""
     noted = []
     monkeypatch.setattr(files._Watch, "note", staticmethod(lambda who, path: noted.append(path)))
     return noted
@@ -216,7 +216,7 @@ def noted(monkeypatch) -> list[str]:
 def test_file_of_another_mount_namespace_is_not_ones_own(noted):
     """/proc/PID/root reads as a link to "/": one's own folder would be told to be unmounted."""
     path = f"/proc/{os.getpid()}/root{os.path.realpath(__file__)}"
-    files.touch(path)
+    files.announce(path)
     assert noted[-1] == path
     assert look._mount(path).startswith(f"/proc/{os.getpid()}/root/")
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 from functools import partial
 
 from mm_preflight import apart, table
-from mm_preflight.files import looking_at, touch
+from mm_preflight.files import announce, looking_at
 from mm_preflight.look import silence_of
 from mm_preflight.records import VERDICTS, NotStarted, Result, Row
 from mm_preflight.report import visible
@@ -79,7 +79,7 @@ def _search(name: str, tell: Callable[[object], None]) -> None:
     is_path = os.path.dirname(name) != ""
     for folder in [""] if is_path else os.get_exec_path():
         looking_at(f"{visible(folder)}, a folder of PATH," if folder else "it")
-        touch(os.path.join(here, folder, name))
+        announce(os.path.join(here, folder, name))
         path = folder or os.curdir
         if found := shutil.which(name, path=path):
             tell((found, True))

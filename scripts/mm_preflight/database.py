@@ -7,7 +7,7 @@ import stat
 from contextlib import suppress
 
 from mm_preflight.argv import basename, is_shell
-from mm_preflight.files import Silent, looking_at, read_bounded, read_start, touch
+from mm_preflight.files import Silent, announce, looking_at, read_bounded, read_start
 from mm_preflight.records import TYPE_CHECKING, Database, Unknown
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def database_path() -> str:
     home = os.path.join(user_home(), ".memtomem")
     folder, names = os.path.join(home, "config.d"), list[str]()
     with suppress(FileNotFoundError, NotADirectoryError):
-        touch(folder)
+        announce(folder)
         names = sorted(name for name in os.listdir(folder) if name.endswith(".json"))
     path = os.path.join(home, "memtomem.db")
     for source in [*(os.path.join(folder, name) for name in names), f"{home}/config.json"]:
@@ -118,7 +118,7 @@ def leads_to(path: str, database: Database) -> bool:
     if not database.linked and not path.lower().endswith(database.names):
         return False
     try:
-        touch(path)
+        announce(path)
         info = os.stat(path)
     except (OSError, ValueError, Silent):  # what is on a silent mount is not the database
         return False
@@ -140,7 +140,7 @@ def find_database(
         path = os.path.expanduser(path)
         if not os.path.isabs(path):  # else the folder does not matter, which may be deleted
             path = os.path.join(os.getcwd(), path)
-        touch(path)
+        announce(path)
         real = os.path.realpath(path)  # before abspath: the system follows a link before its ".."
         path = os.path.abspath(path)
         paths = [real + suffix for suffix in ("", "-wal", "-shm")]
@@ -157,11 +157,11 @@ def find_database(
     owner = found[0].st_uid if found and os.path.exists(real) else sudo_user()
     getuid = getattr(os, "getuid", None)
     return Database(
-        path,
-        frozenset({*paths, *map(plain, paths)}),
-        tuple(os.path.basename(each).lower() for each in paths),
-        frozenset((each.st_dev, each.st_ino) for each in found if each.st_ino),  # 0: not known
-        device_of(real),
-        any(each.st_nlink > 1 for each in found),
-        frozenset({getuid(), owner, sudo_user()} - {None}) if getuid else frozenset(),
+        path=path,
+        paths=frozenset({*paths, *map(plain, paths)}),
+        names=tuple(os.path.basename(each).lower() for each in paths),
+        ids=frozenset((each.st_dev, each.st_ino) for each in found if each.st_ino),  # 0: not known
+        device=device_of(real),
+        linked=any(each.st_nlink > 1 for each in found),
+        owners=frozenset({getuid(), owner, sudo_user()} - {None}) if getuid else frozenset(),
     )

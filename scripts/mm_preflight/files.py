@@ -50,7 +50,7 @@ def looking_at(who: str) -> None:
     _Watch.note(who, "")
 
 
-def touch(path: str) -> None:
+def announce(path: str) -> None:
     """Say that a path is about to be touched, and each link and folder on the way, resolved.
 
     What hangs then is known by the mount it lies on. Raises Silent where it hung before.
@@ -106,7 +106,7 @@ def mount_of(path: str, mounts: str = MOUNTS) -> str:
 
 def read_bounded(path: str) -> bytes:
     """A small regular file's content; OSError for anything else, Silent for what hung before."""
-    touch(path)
+    announce(path)
     if not stat.S_ISREG(os.stat(path).st_mode):  # before the open: opening a device may act on it
         raise OSError("not a regular file")
     return read_start(path, READ_LIMIT, longest=READ_LIMIT)
@@ -151,7 +151,7 @@ def is_trusted(path: str, owners: frozenset[int]) -> bool:
     """
     if not owners:  # Windows keeps no owner that os.stat tells
         return True
-    touch(path)
+    announce(path)
     steps = [os.path.abspath(path), os.path.realpath(path)]
     for step in steps:  # grows while it is read
         if (above := os.path.dirname(step)) not in steps:

@@ -102,7 +102,7 @@ def _begins(forbidden: str, arguments: list[str]) -> bool:
 
 def _git(arguments: list[str]) -> bool:
     while arguments[:1] in (["--no-pager"], ["-C"]):
-        arguments = arguments[1 + (arguments[0] == "-C") :]
+        arguments = arguments[2:] if arguments[0] == "-C" else arguments[1:]
     command, *arguments = arguments or [""]
     return command in GIT and not (GIT[command] and _begins(GIT[command], arguments))
 

@@ -46,13 +46,13 @@ def rows(seen: list[Seen], deadline: float) -> tuple[list[Row], list[Row]]:
         # Of a chain of launchers, the last is Python; of workers, the first is their master.
         last = max(pids, key=lambda pid: (hits[pid].command is not None, len(chains[pid])))
         launched = table.system.has_launchers and hits[last].command
-        chief, origin = hits[last if launched else head], origins[head]
-        alone = [pid for pid in origin.launchers if launchers.count(pid) == 1]
+        chief, source = hits[last if launched else head], origins[head]
+        alone = [pid for pid in source.launchers if launchers.count(pid) == 1]
         held = any(hits[pid].evidence.holds for pid in pids)
-        within = origin.client is not None and origin.family[0] in {one.pid for one in here}
+        within = source.client is not None and source.family[0] in {one.pid for one in here}
         members_seen = [hits[pid] for pid in pids]
-        case = _case(chief, origin, members_seen, {each.pid for each in chains[head]})
-        row = _row(chief, origin, [*alone, *pids], members_seen, case)._replace(within=within)
+        case = _case(chief, source, members_seen, {each.pid for each in chains[head]})
+        row = _row(chief, source, [*alone, *pids], members_seen, case)._replace(within=within)
         ours = held or any(hits[pid].ours for pid in pids)
         (counted if ours else others).append(row)
     return counted, others
@@ -145,9 +145,9 @@ def _best(chief: Seen, members: list[Seen]) -> Command:
     return registry.best(chief.command, locks[-1], name)
 
 
-def _row(chief: Seen, origin: Origin, pids: list[int], members: list[Seen], case: Case) -> Row:
+def _row(chief: Seen, source: Origin, pids: list[int], members: list[Seen], case: Case) -> Row:
     """One instance by its chief process."""
-    who, started = origin.who, chief.started
+    who, started = source.who, chief.started
     locks = [each.evidence.registered for each in members if each.evidence.registered]
     evidence = {
         "command-line": chief.command is not None,
@@ -163,8 +163,8 @@ def _row(chief: Seen, origin: Origin, pids: list[int], members: list[Seen], case
         verified=case.command.verified,
         user=chief.user and visible(chief.user, 40),
         started=time.strftime(TIME, time.gmtime(started)) if started else None,
-        started_by=who and {"pid": who.pid, "name": visible(origin.name, 32)},
-        terminal=visible(origin.terminal or "") or None,
+        started_by=who and {"pid": who.pid, "name": visible(source.name, 32)},
+        terminal=visible(source.terminal or "") or None,
         stop=stop(case),
         argv=_shown(chief.argv or []),
         registered=visible("".join(locks[:1])),
@@ -186,7 +186,7 @@ def _shown(argv: list[str]) -> list[str]:
     return shown
 
 
-def _case(chief: Seen, origin: Origin, members: list[Seen], family: set[int]) -> Case:
+def _case(chief: Seen, source: Origin, members: list[Seen], family: set[int]) -> Case:
     """What the advice goes by; `members`: all that run it, `family`: PIDs around them."""
     user, mine = chief.user, table.ask(table.own_user, None)
     workers = [each.pid for each in members]
@@ -194,7 +194,7 @@ def _case(chief: Seen, origin: Origin, members: list[Seen], family: set[int]) ->
         command=_best(chief, members),
         pid=chief.pid,
         kill=table.system.kill_command(chief.pid, [pid for pid in workers if pid != chief.pid]),
-        origin=origin._replace(name=visible(origin.name, 32)),
+        origin=source._replace(name=visible(source.name, 32)),
         unit=table.stop_command(chief.thread, {*workers, *family}),
         owner=visible(user, 40) if user and user != mine else "",
         elevated="" if users.is_root() else table.system.elevated,

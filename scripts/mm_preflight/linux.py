@@ -1,8 +1,9 @@
-"""What only Linux has: a fast sieve over /proc, its namespaces, hidepid, cgroups and threads.
+"""What only Linux has: a fast sieve over /proc, its namespaces, hidepid and threads.
 
 For speed: psutil reads a second file of each process, to tell it from a later one of the same PID,
 and its open_files() also stats every file and reads its position, which doubles the time of the
-whole. And nothing here follows a link of /proc to a file, but the database's own: that can hang.
+whole. And no link of /proc to a file is followed, which can hang, but to the database and to
+memtomem's lock files.
 """
 
 from __future__ import annotations

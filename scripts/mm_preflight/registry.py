@@ -14,7 +14,7 @@ import re
 import stat
 from contextlib import suppress
 
-from mm_preflight.files import touch
+from mm_preflight.files import announce
 from mm_preflight.records import Command, Database, Unknown
 
 LOCK = ".lock"
@@ -73,7 +73,7 @@ def listed(runtime: list[str], owners: frozenset[int]) -> dict[int, list[tuple[s
     found: dict[int, list[tuple[str, float]]] = {}
     for folder in (os.path.join(each, name) for each in runtime for name in FOLDERS):
         with suppress(OSError):
-            touch(folder)
+            announce(folder)
             for path, info in _regular(folder, owners):
                 found.setdefault(pid_of(path), []).append((path, info.st_mtime))
     found.pop(0, None)

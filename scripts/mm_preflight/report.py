@@ -28,14 +28,17 @@ def silence(who: str, mount: str) -> str:
     )
 
 
+FIELDS = Row._fields[: Row._fields.index("stop") + 1]  # of a row, in the JSON
+FIELDS_OF_VERBOSE = ("argv", "registered")
+
+
 def as_json(result: Result, verbose: bool) -> str:
     """The one object of --json, ASCII; shape and meaning on the reference page."""
     import json
 
-    names = list(
-        Row._fields[: Row._fields.index("stop") + 1 + 2 * verbose]
-    )  # argv and the lock file
-    names += ["during_command"] * result.after
+    names = [*FIELDS, *(FIELDS_OF_VERBOSE if verbose else ())]
+    if result.after:
+        names.append("during_command")
     shown = {
         name: [{each: getattr(row, each) for each in names} for row in getattr(result, name)]
         for name in ("other_users", "processes")

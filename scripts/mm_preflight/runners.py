@@ -76,7 +76,7 @@ def _words(runner: str, args: list[str]) -> Iterator[Given]:
     for at, arg in enumerate(args):
         rest = args[at + 1 :]
         if module := _dash_m(runner, arg, rest):
-            behind = rest[arg in ("-m", "--module", "--file") :]
+            behind = rest[1:] if arg in ("-m", "--module", "--file") else rest
             yield Given(runner, module, behind, "module")
             return
         if arg.startswith("-"):

@@ -75,10 +75,10 @@ def scan(option: str | None, early: Callable[[Result], None]) -> Result:
         uninspected=sum(table.hides(each) and each.argv != [] for each in found),
         blind_spots=table.blind_spots(known, any(map(_is_denied, found))),
     )
-    return _judged(found, result, [_hiding(each) for each in doubts], scope, early)
+    return _verdict(found, result, [_hiding(each) for each in doubts], scope, early)
 
 
-def _judged(
+def _verdict(
     found: list[Seen],
     result: Result,
     reasons: list[str],
@@ -93,7 +93,9 @@ def _judged(
             early(answer)
     own = [each for each, _ in untold if each.ours]
     read, silent = _judge(own, scope, lambda each: _reader(each, scope))
-    reasons += [silence(_who(each), why.args[0]) for each, why in silent if _is_in_doubt(each)]
+    reasons = reasons + [
+        silence(_who(each), why.args[0]) for each, why in silent if _is_in_doubt(each)
+    ]
     known = {each.pid: each for each in judged + read}
     others = [each for each, _ in untold if not each.ours]
     if others or not all(map(_counts, known.values())):

@@ -7,7 +7,7 @@ import time
 
 from mm_preflight import table
 from mm_preflight.argv import one_word
-from mm_preflight.files import is_trusted, looking_at, read_program, touch
+from mm_preflight.files import announce, is_trusted, looking_at, read_program
 from mm_preflight.records import Database, Files, Seen
 
 
@@ -17,7 +17,7 @@ def locate(pid: int, path: str) -> str:
         path = table.system.root_of(pid) + path
     else:
         path = os.path.join(table.system.cwd_of(pid), path)
-    touch(path)
+    announce(path)
     main = os.path.join(path, "__main__.py")
     return main if os.path.isdir(path) else path
 

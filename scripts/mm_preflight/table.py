@@ -43,7 +43,18 @@ TROUBLE: tuple[type[Exception], ...]
 TROUBLE = (OSError, SystemError, IndexError, ValueError, RuntimeError)  # psutil raises all of them
 TROUBLE += (psutil.Error,) if psutil else ()
 UNTOLD: tuple[type[Exception], ...] = (*TROUBLE, Silent)
-HIDDEN = Seen(0, 0, None, None, "", "", None, False, Evidence(None))  # nothing more is asked
+# What another user hides, who does not count: no more is asked of it.
+HIDDEN = Seen(
+    pid=0,
+    thread=0,
+    started=None,
+    user=None,
+    name="",
+    exe="",
+    argv=None,
+    python=False,
+    evidence=Evidence(None),
+)
 
 
 def ask(call: Callable[[], Value], default: Value) -> Value:

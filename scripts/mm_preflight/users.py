@@ -24,13 +24,13 @@ def is_of_one(pid: int, names: frozenset[str]) -> bool:
     return table.user_of(pid) in names
 
 
-def could_be_own_python(seen: Seen, users: frozenset[str]) -> bool:
+def could_be_own_python(seen: Seen, names: frozenset[str]) -> bool:
     """Whether a process that hides something may be a Python of one of these users.
 
     One that hides even its user is the system's, or another user's. Of one without a name, nothing
     is known.
     """
-    return (seen.python or not any([seen.name, *(seen.argv or [])[:1]])) and seen.user in users
+    return (seen.python or not any([seen.name, *(seen.argv or [])[:1]])) and seen.user in names
 
 
 def is_root() -> bool:
