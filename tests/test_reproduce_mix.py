@@ -324,6 +324,7 @@ def figures(rows):
     return [(r["step"], r["alpha"], r["beta"], r["missing"], r["database_model"]) for r in rows]
 
 
+@pytest.mark.slow
 def test_a_live_mm_web_mixes_the_vectors_of_the_real_memtomem(proof):
     _, told, _ = proof
     assert (told["schema_version"], told["memtomem"], told["verdict"]) == (1, VERSION, "needed")
@@ -340,6 +341,7 @@ def test_a_live_mm_web_mixes_the_vectors_of_the_real_memtomem(proof):
     assert mixed["found_second"] < 5
 
 
+@pytest.mark.slow
 def test_behind_the_preflight_nothing_mixes(proof):
     _, told, _ = proof
     assert figures(told["with_preflight"]) == [
@@ -355,12 +357,14 @@ def test_behind_the_preflight_nothing_mixes(proof):
     assert told["isolated"] is True
 
 
+@pytest.mark.slow
 def test_every_field_of_the_json_is_in_the_docstring(proof):
     _, told, _ = proof
     fields = {*told, *told["without_preflight"][0], *told["preflight"]}
     assert {name for name in fields if name not in mix.__doc__} == set()
 
 
+@pytest.mark.slow
 def test_keep_leaves_the_homes_and_says_where(proof):
     done, _, scratch = proof
     kept = Path(re.search(r"^kept: (.+)$", done.stderr, re.MULTILINE)[1])
@@ -369,6 +373,7 @@ def test_keep_leaves_the_homes_and_says_where(proof):
         assert (kept / home / ".memtomem" / "memtomem.db").is_file()
 
 
+@pytest.mark.slow
 def test_the_table_fits_80_columns(proof):
     done, _, _ = proof
     lines = [line for line in done.stderr.splitlines() if not line.startswith("kept:")]

@@ -17,7 +17,8 @@ from array import array
 from pathlib import Path
 from types import SimpleNamespace
 
-from real import apart
+import pytest
+from real import VERSION, apart
 from support import ROOT, start_in_foreground
 
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -38,6 +39,9 @@ why = "psutil is not there" if verdict == "unknown" else None
 print(json.dumps({"verdict": verdict, "reason": why, "processes": one}))
 sys.exit({"clear": 0, "live": 1}.get(verdict, 2))
 """
+
+OLDER = [pytest.param(each, marks=pytest.mark.slow) for each in ("0.3.14", "0.4.0", "0.5.0")]
+VERSIONS = [VERSION, *OLDER]  # of memtomem: those that it repairs
 
 
 def give(model: str, texts: list[str]) -> tuple[int, object]:

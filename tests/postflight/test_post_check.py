@@ -18,9 +18,8 @@ from real import VERSION, given, isolated
 from support import linux
 
 from postflight.conftest import NAMES
-from postflight.home import DIMENSION, Home, give, program, put, vector_of, while_asked
+from postflight.home import DIMENSION, VERSIONS, Home, give, program, put, vector_of, while_asked
 
-VERSIONS = [VERSION, "0.5.0", "0.4.0", "0.3.14"]
 ANOTHER = reproduce_mix.embed("alpha", "something else", DIMENSION)
 ZERO = [0.0] * DIMENSION
 

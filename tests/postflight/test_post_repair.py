@@ -19,10 +19,19 @@ from mm_postflight.records import Unknown
 from real import VERSION, isolated
 from support import SECONDS, WINDOWS, linux, not_on_windows, press_ctrl_c, until
 
-from postflight.home import DIMENSION, Home, give, program, put, vector_of, while_asked, within
+from postflight.home import (
+    DIMENSION,
+    VERSIONS,
+    Home,
+    give,
+    program,
+    put,
+    vector_of,
+    while_asked,
+    within,
+)
 
 ANOTHER = reproduce_mix.embed("alpha", "something else", DIMENSION)
-OLDER = ["0.3.14", "0.4.0", "0.5.0"]
 NEW = [f"new/n{n:02}.md" for n in range(6)]
 
 
@@ -79,7 +88,7 @@ def is_refused(home: Home, answer: dict, words: str) -> None:
 # --- It repairs -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("version", [VERSION, *OLDER])
+@pytest.mark.parametrize("version", VERSIONS)
 def test_a_mixture(indexed, version, tmp_path):
     home = indexed(version, mixed=True).copy(tmp_path / "home")
     before, places, held = tables(home), layout(home), home.digest()
@@ -100,7 +109,7 @@ def test_a_mixture(indexed, version, tmp_path):
     assert "No mismatch" in home.mm("embedding-reset")
 
 
-@pytest.mark.parametrize("version", [VERSION, *OLDER])
+@pytest.mark.parametrize("version", VERSIONS)
 def test_after_a_reset_all_vectors_are_made(indexed, version, tmp_path):
     """Nobody has to know the memory folders."""
     home = indexed(version).copy(tmp_path / "home")
